@@ -7,7 +7,7 @@ translated into deltas once, at the executing node. Rules of a delta stream:
 - `seq` counts from 0 without gaps within one attempt; `choice` is 0 unless a client asked for several;
 - Text.offset is the UTF-8 byte offset of that text within its choice, so a resumed answer can be cut and verified;
 - a delta never ends inside a multi-byte character;
-- Note may come anywhere after Start and carries nothing that belongs to the answer.
+- Note carries nothing that belongs to the answer; it may come anywhere, also before Start (queue, loading, placement).
 """
 
 from typing import Any, Literal, get_args

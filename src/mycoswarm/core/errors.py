@@ -24,6 +24,8 @@
 Each error is one sentence for people, a hint what to do, and on the wire `{"error": {code, message, hint, retryable}}`.
 """
 
+import errno
+from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
@@ -183,3 +185,14 @@ _BY_CODE = _tree(MycoError)
 def from_body(body: ErrorBody) -> MycoError:
     """The error that `body` was made from; a code of a newer version becomes the root of the tree."""
     return _BY_CODE.get(body.code, MycoError)(body.message, body.hint, **body.data)
+
+
+def from_os_error(problem: OSError, path: Path, needed: int | None = None, free: int | None = None) -> MycoError:
+    """What a failed file operation on `path` means to the owner. needed, free: bytes, where the caller knows them."""
+    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        sizes = {"needed": needed, "free": free}
+        said = f" ({needed / 1e6:.0f} MB are needed, {(free or 0) / 1e6:.0f} MB are free)" if needed else ""
+        return DiskFull(f"the disk of {path.parent} is full{said}", "make room there, then try again", **sizes)
+    if problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return NotWritable(f"{path} cannot be written: {problem.strerror}", "check its owner and permissions")
+    return Fixable(f"{path}: {problem.strerror or problem}")

@@ -1,6 +1,6 @@
 """A piece of work as its users can ask after it."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -23,4 +23,3 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     ended: float | None = None
     delivered: int = 0
     error: str = ""
-    placement: dict[str, Any] = {}

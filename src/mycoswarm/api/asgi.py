@@ -1,0 +1,136 @@
+"""[io] The few things that a raw ASGI route needs and a framework would give: bodies, JSON, streams, disconnects."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
+from typing import Any
+
+import msgspec
+
+from mycoswarm.core.errors import InvalidRequest, MycoError
+from mycoswarm.core.tasks import TaskGroup
+
+_log = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = Sequence[tuple[bytes, bytes]]
+
+MAX_BODY = 64 * 1024 * 1024
+"""Bytes. Room for a long history with images; more is a mistake or an attack."""
+
+KEEP_ALIVE = 5.0
+"""Seconds of silence after which a comment is sent; proxies and clients give up on silent streams after 15 to 60."""
+
+HOLD_HEADERS = 10.0
+"""Seconds that response headers wait for an executor, so that they can name it."""
+
+
+class ClientGone(Exception):
+    """The client closed its connection."""
+
+
+async def read_body(receive: Receive, limit: int = MAX_BODY) -> bytes:
+    """The whole body. Raises InvalidRequest beyond `limit` bytes, ClientGone when it never ends."""
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            raise InvalidRequest(f"the body is larger than {limit} bytes", "send less")
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+
+
+async def send_response(send: Send, status: int, body: bytes, headers: Headers = ()) -> None:
+    """A complete JSON reply."""
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *headers],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_error(send: Send, problem: MycoError, headers: Headers = ()) -> None:
+    """`{"error": …}` with the error's own status."""
+    extra = list(headers)
+    if (seconds := problem.data.get("retry_after")) is not None:
+        extra.append((b"retry-after", b"%d" % max(1, round(seconds))))
+    await send_response(send, problem.status, msgspec.json.encode({"error": problem.body()}), extra)
+
+
+class StreamReply:
+    """A streamed reply whose headers wait until there is something to say in them.
+
+    `open` sends the headers once; `write` opens with what was set so far. While nothing is written, `keep_alive` bytes
+    go out every KEEP_ALIVE seconds, the first time after HOLD_HEADERS, so that no client gives up on a long queue.
+    """
+
+    def __init__(self, send: Send, content_type: bytes, keep_alive: bytes) -> None:
+        self._send = send
+        self._keep_alive = keep_alive
+        self._last = asyncio.get_running_loop().time()
+        self._idle = asyncio.Event()
+        self.headers: list[tuple[bytes, bytes]] = [
+            (b"content-type", content_type),
+            (b"cache-control", b"no-store"),
+            (b"x-accel-buffering", b"no"),
+        ]
+        self.opened = False
+
+    async def open(self) -> None:
+        if not self.opened:
+            self.opened = True
+            await self._send({"type": "http.response.start", "status": 200, "headers": self.headers})
+
+    async def write(self, data: bytes) -> None:
+        if not self.opened:
+            await self.open()
+        self._last = asyncio.get_running_loop().time()
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self) -> None:
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def beat(self) -> None:
+        """Runs beside the answer and is cancelled with it."""
+        loop = asyncio.get_running_loop()
+        while True:
+            limit = KEEP_ALIVE if self.opened else HOLD_HEADERS
+            silent = loop.time() - self._last
+            if silent >= limit:
+                await self.write(self._keep_alive)
+            else:
+                await asyncio.sleep(limit - silent)
+
+
+async def until_gone(
+    receive: Receive, work: Coroutine[Any, Any, None], beside: Coroutine[Any, Any, None] | None
+) -> None:
+    """Run `work` (and `beside` with it); when the client goes away, cancel both and wait for their clean-up."""
+    tasks = TaskGroup()
+    producing = tasks.start(work, "answer")
+    watching = tasks.start(_disconnected(receive), "watch for the client going away")
+    if beside is not None:
+        tasks.start(beside, "keep the stream alive")
+    try:
+        await asyncio.wait({producing, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if producing.done():
+            producing.result()
+    finally:
+        await tasks.close()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

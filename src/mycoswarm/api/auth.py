@@ -1,0 +1,77 @@
+"""Who may ask what on the user port. Pure: headers in, verdict out.
+
+Loopback is shared: other people may have accounts on this machine, and every web page its owner visits can send
+requests to it. So inference and lists are free for programs here; a browser on a foreign page is refused by Origin and
+Sec-Fetch-Site, a rebound DNS name by Host; everything else needs the token; and behind a proxy nothing is free.
+"""
+
+import hmac
+from collections.abc import Mapping
+from ipaddress import ip_address
+
+from mycoswarm.core.errors import MycoError, Refused, TokenRequired
+
+FREE = frozenset(
+    {
+        ("GET", "/healthz"),
+        ("GET", "/schema"),
+        ("GET", "/v1/models"),
+        ("POST", "/v1/chat/completions"),
+        ("GET", "/swarm/v1/node"),
+        ("GET", "/swarm/v1/nodes"),
+        ("GET", "/swarm/v1/models"),
+        ("GET", "/swarm/v1/ps"),
+        ("GET", "/swarm/v1/tasks"),
+        ("POST", "/swarm/v1/chat"),
+        ("POST", "/swarm/v1/route"),
+    }
+)
+"""Inference and lists."""
+
+FREE_BELOW = (("GET", "/swarm/v1/tasks/"), ("GET", "/v1/models/"))
+
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
+
+
+def check(method: str, path: str, headers: Mapping[str, str], token: str) -> MycoError | None:
+    """The refusal for this request, or None.
+
+    Args:
+        headers: lower-case names.
+        token: of this node; must not be empty.
+    """
+    assert token, "a node without a token must not listen"
+    host = headers.get("host", "")
+    if not _is_loopback(host):
+        return Refused(f"the host '{host}' is not this machine's own", "use http://127.0.0.1 or http://localhost")
+    origin = headers.get("origin")
+    if origin is not None and origin.partition("://")[2] != host:
+        return Refused(f"pages of '{origin}' may not use this node", "only its own dashboard may")
+    if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        return Refused("another web site may not use this node", "only its own dashboard may")
+    if _bearer(headers, token):
+        return None
+    if any(name in headers for name in _FORWARDED):
+        return TokenRequired(
+            "this request came through a proxy, so loopback's exemption does not hold", "send the node's token"
+        )
+    if (method, path) in FREE or any(method == verb and path.startswith(prefix) for verb, prefix in FREE_BELOW):
+        return None
+    return TokenRequired(
+        f"{method} {path} needs this node's token", "send `Authorization: Bearer …` with the text of the token file"
+    )
+
+
+def _bearer(headers: Mapping[str, str], token: str) -> bool:
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
+
+
+def _is_loopback(host: str) -> bool:
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    if name.lower() == "localhost":
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False

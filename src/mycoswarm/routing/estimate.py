@@ -1,0 +1,99 @@
+"""How many seconds a request would take at one place: the one number that places all work."""
+
+import math
+
+import msgspec
+
+from mycoswarm.core.chat import ChatRequest, ImagePart, TextPart, ThinkingPart, ToolCallPart, ToolResultPart
+from mycoswarm.core.model import ModelOffer, Speed
+from mycoswarm.core.node import QueueLoad
+from mycoswarm.core.placement import Terms
+
+EXPECTED_TOKENS = 300
+"""Length of an answer of which nothing is known yet."""
+
+BYTES_PER_TOKEN = 4.0
+"""English text; too high for code and other scripts, where prefill is then estimated too cheap by up to 2×."""
+
+TOKENS_PER_MESSAGE = 4
+IMAGE_TOKENS = 600
+
+UNKNOWN_SPEED = Speed(prefill=100.0, decode=8.0)
+"""For an engine that tells nothing: a mini PC's figures, so that a measured node wins over an unknown one."""
+
+UNKNOWN_LOAD_RATE = 300e6
+"""Bytes/s from a plain SSD into memory; too high and cold models look free, too low and they are never tried."""
+
+UNKNOWN_SIZE = 4e9
+UNKNOWN_LINK = 0.002
+
+
+class Demand(msgspec.Struct, frozen=True):
+    """What a request asks of its place. Tokens."""
+
+    prompt: int
+    expected: int
+    tools: bool = False
+    vision: bool = False
+    json_schema: bool = False
+
+
+def demand(request: ChatRequest) -> Demand:
+    """The size of `request`, without any tokenizer: by bytes, so within a factor of two."""
+    size = 0
+    images = 0
+    for message in request.messages:
+        for part in message.parts:
+            match part:
+                case TextPart() | ThinkingPart() | ToolResultPart():
+                    size += len(part.text.encode())
+                case ToolCallPart():
+                    size += len(part.name) + len(part.arguments.encode())
+                case ImagePart():
+                    images += 1
+    for tool in request.tools:
+        size += len(tool.name) + len(tool.description.encode()) + len(msgspec.json.encode(tool.parameters))
+    prompt = math.ceil(size / BYTES_PER_TOKEN) + TOKENS_PER_MESSAGE * len(request.messages) + IMAGE_TOKENS * images
+    expected = EXPECTED_TOKENS if request.max_tokens is None else min(request.max_tokens, EXPECTED_TOKENS)
+    return Demand(
+        prompt,
+        expected,
+        tools=bool(request.tools) and request.tool_choice.mode != "none",
+        vision=images > 0,
+        json_schema=request.response_format.kind != "text",
+    )
+
+
+def estimate(
+    needed: Demand, offer: ModelOffer, queue: QueueLoad | None, rtt: float | None, *, here: bool, booked: int
+) -> Terms:
+    """Seconds of each term for `needed` on `offer`.
+
+    Args:
+        queue: the executor's own figures for this model; None where it is idle or does not tell.
+        rtt: measured round trip in seconds; None before the first measurement.
+        here: the executor is this node.
+        booked: requests this node has sent there and that have not ended; they count before the peer's record tells.
+    """
+    speed = offer.speed or UNKNOWN_SPEED
+    guessed: list[str] = []
+    if not speed.measured:
+        guessed += ["prefill", "decode"]
+    link = 0.0 if here else rtt if rtt is not None else UNKNOWN_LINK
+    if not here and rtt is None:
+        guessed.append("link")
+    load = 0.0
+    if offer.state != "loaded":
+        rate = speed.load
+        if rate is None or offer.size is None:
+            guessed.append("load")
+        load = (offer.size or UNKNOWN_SIZE) / (rate or UNKNOWN_LOAD_RATE)
+    slots = max(1, queue.slots) if queue else 1
+    ahead = max(booked, queue.running + queue.waiting if queue else 0)
+    prefill = needed.prompt / speed.prefill
+    decode = needed.expected / speed.decode
+    wait = 0.0
+    if ahead >= slots:
+        mine = (ahead - slots + 1) * (prefill + decode) / slots
+        wait = max(mine, queue.wait if queue else 0.0)
+    return Terms(link=link, load=load, wait=wait, prefill=prefill, decode=decode, guessed=tuple(guessed))

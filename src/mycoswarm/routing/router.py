@@ -1,0 +1,199 @@
+"""[io] Takes a request at the entry node and brings back the answer of whichever node is done soonest."""
+
+import logging
+import random
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+
+import msgspec
+
+from mycoswarm.core.chat import (
+    ChatRequest,
+    Delta,
+    Error,
+    Finish,
+    Logprobs,
+    Note,
+    Start,
+    Text,
+    Thinking,
+    ToolArgs,
+    ToolCall,
+    Usage,
+    decode_delta,
+)
+from mycoswarm.core.errors import (
+    Busy,
+    Cancelled,
+    CannotServe,
+    EngineFailed,
+    MycoError,
+    NotFound,
+    PeerLost,
+    from_body,
+)
+from mycoswarm.core.ids import NodeId, new_request_id
+from mycoswarm.core.node import NodeView
+from mycoswarm.core.placement import Placement
+from mycoswarm.core.task import Task
+from mycoswarm.fabric.transport import Transport
+from mycoswarm.routing.executor import Executor, Work
+from mycoswarm.routing.placement import Choice, Place, PlaceKey, Policy, choose
+from mycoswarm.routing.tasks import TaskBook
+
+_log = logging.getLogger(__name__)
+
+ELSEWHERE = (PeerLost, EngineFailed, Busy, CannotServe, NotFound)
+"""Failures of one place that another may not share; anything else is the request's own fault."""
+
+CHAT_PATH = "/peer/chat"
+
+
+class Router:
+    """The entry node's part of every request.
+
+    Args:
+        nodes: the swarm as known now, this node among them.
+        rng: tells equal places apart; seeded in tests.
+    """
+
+    def __init__(
+        self,
+        node: NodeId,
+        executor: Executor,
+        transport: Transport,
+        nodes: Callable[[], Sequence[NodeView]],
+        policy: Policy,
+        book: TaskBook,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._node = node
+        self._executor = executor
+        self._transport = transport
+        self._nodes = nodes
+        self._policy = policy
+        self._book = book
+        self._rng = rng or random.Random()  # noqa: S311 it breaks ties, it keeps no secret
+        self._booked: Counter[PlaceKey] = Counter()
+
+    def place(self, request: ChatRequest) -> Placement:
+        """Where `request` would go now. Raises what `choose` raises."""
+        return self._choose(request).explained
+
+    def _choose(self, request: ChatRequest) -> Choice:
+        return choose(request, self._nodes(), self._policy, self._booked, self._rng)
+
+    async def chat(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
+        """The answer as one canonical stream: notes while it waits, then Start, content, Finish, Usage.
+
+        Until the first delta of content a failed place is replaced by the next best; after it a failure ends the
+        stream with an Error delta. Closing the generator cancels the work wherever it runs.
+
+        Raises:
+            MycoError: nothing was delivered and nothing will be.
+        """
+        if not request.id:
+            request = msgspec.structs.replace(request, id=new_request_id())
+        self._book.open(Task(request.id, "chat", "queued", request.model, self._node))
+        seq = 0
+        ended = False
+        try:
+            async with aclosing(self._attempts(request)) as deltas:
+                async for delta in deltas:
+                    yield msgspec.structs.replace(delta, seq=seq)
+                    seq += 1
+                    if isinstance(delta, Error):
+                        self._book.end(request.id, "failed", delta.error.message)
+                        ended = True
+            if not ended:
+                self._book.end(request.id, "done")
+        except MycoError as problem:
+            self._book.end(request.id, "failed", problem.message)
+            ended = True
+            raise
+        finally:
+            if self._book.get(request.id).ended is None:
+                self._book.end(request.id, "cancelled", Cancelled.code)
+
+    async def _attempts(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
+        choice = self._choose(request)
+        if request.why:
+            explained = choice.explained
+            yield Note("placement", text=explained.reason, data=msgspec.to_builtins(explained))
+        problem: MycoError | None = None
+        for attempt, place in enumerate(choice.order):
+            if problem is not None:
+                _log.info("%s: %s; trying %s", request.id, problem.message, place.name)
+                yield Note("retry", text=f"{problem.message}; trying {place.name}")
+            started = False
+            self._booked[place.key] += 1
+            try:
+                async with aclosing(self._one(request, place, attempt)) as answer:
+                    async for delta in answer:
+                        started = started or isinstance(delta, Start)
+                        yield delta
+                return
+            except ELSEWHERE as failure:
+                if started:
+                    yield Error(failure.body())
+                    return
+                problem = failure
+            finally:
+                self._unbook(place.key)
+        assert problem is not None, "a choice has at least one place"
+        if len(choice.order) == 1 and not isinstance(problem, PeerLost):
+            raise problem
+        raise CannotServe(
+            f"no node can serve '{request.model}': {problem.message}",
+            problem.hint or "`mycoswarm nodes` shows who is up",
+        ) from problem
+
+    def _unbook(self, key: PlaceKey) -> None:
+        self._booked[key] -= 1
+        if self._booked[key] <= 0:
+            del self._booked[key]
+
+    async def _one(self, request: ChatRequest, place: Place, attempt: int) -> AsyncGenerator[Delta, None]:
+        """One attempt at one place. Its Start is held back until content follows, because Start is the promise that
+        no other place will be tried."""
+        held: Start | None = None
+        content = 0
+        work = Work(place.offer.engine, msgspec.structs.replace(request, model=place.offer.name, why=False), attempt)
+        source = self._executor.chat(work) if place.here else self._remote(place, work)
+        async with aclosing(source) as deltas:
+            async for delta in deltas:
+                match delta:
+                    case Start():
+                        held = delta
+                        self._book.running(request.id, place.node, place.offer.name)
+                    case Error() if content == 0:
+                        raise from_body(delta.error)
+                    case Note():
+                        yield delta
+                    case Text() | Thinking() | ToolCall() | ToolArgs() | Logprobs() | Finish() | Usage() | Error():
+                        if held is not None:
+                            yield held
+                            held = None
+                        content += 1
+                        self._book.delivered(request.id, content)
+                        yield delta
+                        if isinstance(delta, Error):
+                            return
+
+    async def _remote(self, place: Place, work: Work) -> AsyncGenerator[Delta, None]:
+        finished = False
+        async with aclosing(self._transport.stream(place.node, CHAT_PATH, msgspec.json.encode(work))) as lines:
+            async for line in lines:
+                if not line.strip():
+                    continue
+                try:
+                    delta = decode_delta(line)
+                except msgspec.DecodeError as problem:
+                    raise PeerLost(
+                        f"{place.name} answered something that is not a delta", "is its version newer?"
+                    ) from problem
+                finished = isinstance(delta, Usage | Error)
+                yield delta
+        if not finished:
+            raise PeerLost(f"{place.name} went away in the middle of the answer", "ask again")
