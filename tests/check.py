@@ -1,4 +1,4 @@
-"""`./dev check`: format, lint, types, import direction. All of them run, then the exit code says whether all were clean."""
+"""`./dev check`: format, lint, types, import direction. All run; the exit code says whether all were clean."""
 
 import subprocess
 import sys

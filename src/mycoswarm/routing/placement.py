@@ -260,7 +260,7 @@ def _nothing(model: str, alias: str, everything: Sequence[Place], nodes: Sequenc
             models=0,
         )
     names = sorted({place.offer.name for place in everything})
-    near = difflib.get_close_matches(model.casefold(), [name.casefold() for name in names], 3, 0.4)
+    near = difflib.get_close_matches(model.casefold(), [name.casefold() for name in names], 3, 0.6)
     near = [name for name in names if name.casefold() in near]
     if not near:
         family = _plain(model).partition(":")[0]
