@@ -1,7 +1,8 @@
-"""[io] Listeners: bind first, serve quietly, end without hanging. Both ports of a node use this.
+"""[io] Listeners: uvicorn's HTTP protocol without uvicorn's server. Both ports of a node stand on this.
 
-uvicorn is built to be the only server of its process. Two of them in one loop would fight over signals, and its 0.1 s
-tick would be most of an idle node's CPU; so signals and ticking are ours. The version is pinned for these overrides.
+`uvicorn.Server` owns signals, exits the process on a taken port and wakes ten times a second, none of which suits one
+of two listeners in a node. Its protocol class is all that is needed. The class and `ServerState` are not public:
+uvicorn is pinned, and `tests/test_serving.py` fails where they change.
 """
 
 import asyncio
@@ -9,18 +10,20 @@ import contextlib
 import errno
 import socket
 import ssl
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import uvicorn
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from mycoswarm.core.errors import PortTaken
 
-GRACE = 2.0
-"""Seconds that open replies may still run when the node ends; then they are cut."""
-
 KEEP_ALIVE = 75
 """Seconds that an idle connection is kept. Clients of ours must give up sooner, or they write into a closing one."""
+
+HANDSHAKE = 5.0
+"""Seconds for the TLS handshake."""
 
 
 def bind(host: str, port: int, setting: str) -> socket.socket:
@@ -34,33 +37,31 @@ def bind(host: str, port: int, setting: str) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if family == socket.AF_INET6:
-        # Both families on one socket, so that one port number serves IPv4 and IPv6.
-        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
     try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # Both families on one socket, so that one port number serves IPv4 and IPv6.
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind((host, port))
         listener.listen(512)
+        listener.setblocking(False)
     except OSError as problem:
         listener.close()
         flag = "--" + setting.replace("_", "-")
-        if problem.errno == errno.EADDRINUSE:
-            raise PortTaken(
-                f"port {port} is taken by another program", f"end it, or choose another port: {flag} N"
-            ) from problem
-        raise PortTaken(
-            f"port {port} cannot be used ({problem.strerror})", f"choose another port: {flag} N", errno=problem.errno
-        ) from problem
-    listener.setblocking(False)
+        taken = problem.errno == errno.EADDRINUSE
+        reason = "is taken by another program" if taken else f"cannot be used ({problem.strerror})"
+        hint = f"{'end it, or choose' if taken else 'choose'} another port: {flag} N (0 for any free one)"
+        raise PortTaken(f"port {port} {reason}", hint, port=port, errno=problem.errno) from problem
     return listener
 
 
-class Listener(uvicorn.Server):
+class Listener:
     """One ASGI application on one bound socket.
 
     Args:
         context: TLS; None serves plaintext.
-        protocol: uvicorn's protocol class, for one that puts more into the scope.
+        protocol: a subclass that puts more into the scope, or bounds connections.
+        connections: requests under way beyond which new ones get 503.
     """
 
     def __init__(
@@ -68,54 +69,59 @@ class Listener(uvicorn.Server):
         app: Callable[..., Any],
         listener: socket.socket,
         context: ssl.SSLContext | None = None,
-        protocol: type[asyncio.Protocol] | None = None,
-        connections: int = 1024,
+        protocol: type[HttpToolsProtocol] = HttpToolsProtocol,
+        connections: int = 2048,
     ) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                http=protocol or "httptools",
-                interface="asgi3",
-                ws="none",
-                lifespan="off",
-                access_log=False,
-                log_config=None,
-                proxy_headers=False,
-                server_header=False,
-                date_header=False,
-                limit_concurrency=connections,
-                timeout_keep_alive=KEEP_ALIVE,
-                timeout_graceful_shutdown=int(GRACE),
-                ssl_context_factory=None if context is None else lambda _config, _default: context,
-            )
+        self._config = Config(
+            app,
+            http=protocol,
+            interface="asgi3",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            date_header=False,
+            server_header=False,
+            limit_concurrency=connections,
+            timeout_keep_alive=KEEP_ALIVE,
         )
+        self._protocol = protocol
+        self._context = context
         self._listener = listener
-        self._ending = asyncio.Event()
-        self._serving = asyncio.Event()
+        self._state = ServerState()
+        self._server: asyncio.Server | None = None
+        self.port: int = listener.getsockname()[1]
+
+    async def start(self) -> None:
+        """Accept connections from now on."""
+        self._config.load()
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: self._protocol(self._config, self._state, {}),
+            sock=self._listener,
+            ssl=self._context,
+            ssl_handshake_timeout=None if self._context is None else HANDSHAKE,
+        )
 
     @property
-    def port(self) -> int:
-        return self._listener.getsockname()[1]
+    def connections(self) -> list[Any]:
+        """The protocol objects of open connections."""
+        return list(self._state.connections)
 
-    async def run_until_ended(self) -> None:
-        """Serve until `end` is called."""
-        await self.serve(sockets=[self._listener])
-
-    async def serving(self) -> None:
-        """Returns when connections are accepted."""
-        await self._serving.wait()
-
-    def end(self) -> None:
-        """Stop accepting, let open replies run GRACE seconds, then cut them."""
-        self._ending.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
-
-    async def startup(self, sockets: Sequence[socket.socket] | None = None) -> None:
-        await super().startup(list(sockets or ()))
-        self._serving.set()
-
-    async def main_loop(self) -> None:
-        await self._ending.wait()
+    async def close(self, grace: float) -> None:
+        """Take nothing new, give running exchanges `grace` seconds, then break them."""
+        if self._server is None:
+            self._listener.close()
+            return
+        self._server.close()
+        for connection in self.connections:
+            connection.shutdown()
+        tasks = list(self._state.tasks)
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=grace)
+            for task in late:
+                task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(*late, return_exceptions=True)
+        for connection in self.connections:
+            connection.transport.abort()

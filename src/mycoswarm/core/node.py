@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from mycoswarm.core.hardware import HardwareSummary, Role
+from mycoswarm.core.hardware import EngineKind, HardwareSummary, Role
 from mycoswarm.core.ids import EngineId, ModelName, NodeId, SwarmId
 from mycoswarm.core.model import ModelOffer
 
@@ -25,7 +25,7 @@ class QueueLoad(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class NodeRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a node says of itself; it alone writes it. Higher (incarnation, seq) wins."""
+    """What a node says of itself; it alone writes it. Higher (incarnation, seq) wins. engines: those that answer."""
 
     id: NodeId
     name: str
@@ -35,6 +35,7 @@ class NodeRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     protocol: int = PROTOCOL
     hardware: HardwareSummary | None = None
     roles: tuple[Role, ...] = ()
+    engines: tuple[EngineKind, ...] = ()
     models: tuple[ModelOffer, ...] = ()
     queues: tuple[QueueLoad, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from mycoswarm.core.chat import ChatRequest
-from mycoswarm.core.errors import CannotServe, ContextTooLong, InvalidRequest, MycoError, NotFound, UnknownModel
+from mycoswarm.core.errors import CannotServe, ContextTooLong, InvalidRequest, MycoError, UnknownModel
 from mycoswarm.core.ids import NodeId
 from mycoswarm.core.model import ModelOffer
 from mycoswarm.core.node import NodeView, QueueLoad
 from mycoswarm.core.placement import Candidate, Placement, Terms
 from mycoswarm.routing.estimate import Demand, demand, estimate
+from mycoswarm.routing.homes import is_node, named
 
 ALIASES = ("auto", "fast", "code")
 """Names that stand for whatever model suits: the most capable, the soonest, the best at code."""
@@ -116,20 +117,15 @@ def choose(
     model, pin = split_pin(request)
     alias = model.casefold() if model.casefold() in ALIASES else ""
     everything = places(nodes)
-    if pin is not None and not any(_is_node(pin, view.id, view.name) for view in nodes):
-        near = difflib.get_close_matches(pin, [view.name for view in nodes], 3, 0.4)
-        raise NotFound(
-            f"there is no node '{pin}' in this swarm",
-            f"did you mean {_either(near)}?" if near else "`mycoswarm nodes` lists them",
-            near=near,
-        )
-    named = [place for place in everything if alias or same_model(model, place.offer.name)]
-    if not named:
+    if pin is not None:
+        named(pin, nodes)
+    wanted = [place for place in everything if alias or same_model(model, place.offer.name)]
+    if not wanted:
         raise _nothing(model, alias, everything, nodes)
     needed = demand(request)
     fitting: list[tuple[Place, Terms]] = []
     rejected: list[Candidate] = []
-    for place in named:
+    for place in wanted:
         reason = _limit(place, needed, pin, request.max_tokens)
         if reason:
             rejected.append(_candidate(place, rejected=reason))
@@ -145,7 +141,7 @@ def choose(
             fitting.append((place, terms))
     ordered = _order(fitting, alias, policy, booked, rng)
     if not ordered:
-        raise _refusal(model, alias, named, rejected, needed)
+        raise _refusal(model, alias, wanted, rejected, needed)
     best, terms = ordered[0]
     explained = Placement(
         asked=request.model or "auto",
@@ -156,10 +152,6 @@ def choose(
     return Choice(tuple(place for place, _ in ordered), explained)
 
 
-def _is_node(wanted: str, node_id: str, name: str) -> bool:
-    return wanted.casefold() == name.casefold() or (len(wanted) >= 6 and node_id.startswith(wanted.casefold()))
-
-
 def _candidate(place: Place, terms: Terms | None = None, rejected: str = "") -> Candidate:
     return Candidate(place.node, place.name, place.offer.engine, place.offer.name, terms, rejected)
 
@@ -167,7 +159,7 @@ def _candidate(place: Place, terms: Terms | None = None, rejected: str = "") -> 
 def _limit(place: Place, needed: Demand, pin: str | None, max_tokens: int | None) -> str:
     """The first hard limit that this place breaks, or nothing."""
     offer = place.offer
-    if pin is not None and not _is_node(pin, place.node, place.name):
+    if pin is not None and not is_node(pin, place.node, place.name):
         return f"{pin} was asked for"
     if place.usable:
         return place.usable
