@@ -41,6 +41,7 @@ class GpuProcess(msgspec.Struct, frozen=True):
 class Gpu(msgspec.Struct, frozen=True):
     """memory_*: bytes of VRAM; unified: it is the machine's own RAM (Apple, integrated cards).
 
+    utilization: 0 to 1. temperature: °C.
     wheel: the embedded engine's GPU build that fits (`cuda`, `rocm`, `vulkan`, `metal`), and install how to get it.
     """
 
