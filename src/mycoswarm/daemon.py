@@ -1,0 +1,223 @@
+"""[io] The node process: `python -m mycoswarm.daemon run` (what `mycoswarm up` becomes) and `… detect`.
+
+Reads the settings, takes the lock and the user port, starts the node, says where it is, and ends it cleanly on a
+signal, on a request, or, for a private node, when the pipe to the command that started it closes.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import fcntl
+import gc
+import logging
+import os
+import platform
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mycoswarm import __version__
+from mycoswarm.core import settings as settings_table
+from mycoswarm.core.errors import Fixable, MycoError, NotWritable
+from mycoswarm.core.paths import Paths, resolve
+from mycoswarm.core.settings import Settings
+from mycoswarm.core.tasks import TaskGroup
+
+_log = logging.getLogger("mycoswarm.daemon")
+
+GRACE = 2.0
+"""Seconds that open replies may still run when the node ends."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code of the process."""
+    asked = _arguments().parse_args(arguments)
+    try:
+        if asked.command == "detect":
+            return _detect()
+        return _run(asked)
+    except MycoError as problem:
+        print(f"error: {problem.message}", file=sys.stderr)
+        if problem.hint:
+            print(f"hint: {problem.hint}", file=sys.stderr)
+        return problem.exit_code
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mycoswarm-daemon")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("detect", help="print what this machine is, as JSON")
+    run = commands.add_parser("run", help="run a node until it is told to end")
+    run.add_argument("--name")
+    run.add_argument("--port", type=int)
+    run.add_argument("--peer-port", type=int)
+    run.add_argument("--listen")
+    run.add_argument("--announce")
+    run.add_argument("--peer", dest="peers", action="append")
+    run.add_argument("--private", action="store_true", help="for one command only: no peers, any free port")
+    run.add_argument("--keep", action="store_true", help="a private node that does not end with its command")
+    return parser
+
+
+def _detect() -> int:
+    from mycoswarm.node import report
+
+    paths = resolve()
+    sys.stdout.buffer.write(msgspec.json.encode(asyncio.run(report(paths, _load(paths, {})))) + b"\n")
+    return 0
+
+
+def _load(paths: Paths, flags: dict[str, Any]) -> Settings:
+    try:
+        text = paths.settings_file.read_text()
+    except FileNotFoundError:
+        text = None
+    except OSError as problem:
+        raise NotWritable(
+            f"{paths.settings_file} cannot be read ({problem.strerror})", "mend its permissions"
+        ) from None
+    return settings_table.load(text, flags=flags, file_name=str(paths.settings_file)).settings
+
+
+def _run(asked: argparse.Namespace) -> int:
+    flags = {key: getattr(asked, key) for key in ("name", "port", "peer_port", "listen", "announce", "peers")}
+    if asked.private:
+        flags = {**flags, "announce": "no", "port": flags["port"] if flags["port"] is not None else 0}
+    paths = resolve()
+    settings = _load(paths, flags)
+    _make_directories(paths)
+    with _lock(paths):
+        from mycoswarm.telemetry import logs
+
+        try:
+            logs.set_up(paths.log_file, settings.log_level)
+        except OSError as problem:
+            raise NotWritable(
+                f"{paths.log_file} cannot be written ({problem.strerror})", "mend its permissions"
+            ) from None
+        return _loop(_serve(paths, settings, private=asked.private, keep=asked.keep))
+
+
+def _loop(work: Any) -> int:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(work)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+def _make_directories(paths: Paths) -> None:
+    for directory in (paths.config, paths.state, paths.data, paths.cache):
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as problem:
+            raise NotWritable(
+                f"{directory} cannot be made ({problem.strerror})", "choose another place with MYCOSWARM_HOME=DIR"
+            ) from None
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise NotWritable(
+                f"{directory} is not writable", "mend its permissions, or choose another place with MYCOSWARM_HOME=DIR"
+            )
+
+
+@contextlib.contextmanager
+def _lock(paths: Paths) -> Iterator[None]:
+    """One node a state directory: two would write one roster and one identity."""
+    file = (paths.state / "lock").open("a")
+    with contextlib.closing(file):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Fixable(
+                "a node of yours already runs on this machine",
+                "`mycoswarm status` shows it; `mycoswarm up` starts one only",
+            ) from None
+        yield
+
+
+async def _serve(paths: Paths, settings: Settings, *, private: bool, keep: bool) -> int:
+    from mycoswarm import serving
+    from mycoswarm.api.app import create_app
+    from mycoswarm.node import Node
+
+    ending = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ending.set)
+    bound = serving.bind("127.0.0.1", settings.port, "port")
+    node = Node(paths, settings, settings.name or _host_name(), private=private, ended=ending.set)
+    listener = serving.Listener(create_app(node, _token(paths)), bound)
+    node.port = listener.port
+    watching = TaskGroup()
+    try:
+        await node.start()
+        await listener.start()
+        _write_node_file(paths, node.id, listener.port, private=private)
+        _log.info("node %s (%s) on port %d, Python %s", node.id, __version__, listener.port, platform.python_version())
+        if private and not keep:
+            watching.start(_until_closed(sys.stdin.fileno(), ending), "watch the command that started this node")
+        # What start-up built lives as long as the process; the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+        await ending.wait()
+        _log.info("ending")
+    finally:
+        paths.node_file.unlink(missing_ok=True)
+        await watching.close()
+        await listener.close(GRACE)
+        await node.close()
+    return 0
+
+
+def _host_name() -> str:
+    return socket.gethostname().partition(".")[0] or "node"
+
+
+def _token(paths: Paths) -> str:
+    """This node's token, made at the first start; 0600 from its first byte."""
+    with contextlib.suppress(FileNotFoundError):
+        if kept := paths.token_file.read_text().strip():
+            return kept
+    token = secrets.token_urlsafe(32)
+    _write_private(paths.token_file, token.encode() + b"\n")
+    return token
+
+
+def _write_node_file(paths: Paths, node: str, port: int, *, private: bool) -> None:
+    said = {"port": port, "pid": os.getpid(), "version": __version__, "private": private, "node": node}
+    _write_private(paths.node_file, msgspec.json.encode(said))
+
+
+def _write_private(file: Path, data: bytes) -> None:
+    fresh = file.with_name(file.name + ".new")
+    with contextlib.closing(os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")) as out:
+        out.write(data)
+    fresh.replace(file)
+
+
+async def _until_closed(descriptor: int, ending: asyncio.Event) -> None:
+    """Sets `ending` when the other end of the pipe closes."""
+    loop = asyncio.get_running_loop()
+    closed = asyncio.Event()
+
+    def readable() -> None:
+        if not os.read(descriptor, 4096):
+            closed.set()
+
+    loop.add_reader(descriptor, readable)
+    try:
+        await closed.wait()
+        ending.set()
+    finally:
+        loop.remove_reader(descriptor)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""[io] One llama.cpp child process: started, watched, its stderr kept, ended."""
+
+import asyncio
+import os
+import secrets
+import signal
+import sys
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from mycoswarm.core.errors import EngineFailed
+from mycoswarm.core.tasks import TaskGroup
+from mycoswarm.engines.llamacpp_child import ChildConfig, ChildReady
+
+_TAIL_LINES = 200
+_TAIL_SHOWN = 20
+_MAX_LINE = 4096
+_STOP_SECONDS = 3.0
+
+
+class Child:
+    """One process, one model. Start it once; `ended` is set when it is gone, whoever ended it."""
+
+    def __init__(self, name: str, socket: Path) -> None:
+        self.name = name
+        self.socket = socket
+        self.api_key = secrets.token_urlsafe(32)
+        self.ended = asyncio.Event()
+        self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self._tasks = TaskGroup()
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = False
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and not self.ended.is_set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether its end was asked for."""
+        return self._stopping
+
+    @property
+    def tail(self) -> tuple[str, ...]:
+        """The last lines of stderr, oldest first."""
+        return tuple(self._tail)
+
+    def rss(self) -> int | None:
+        """Bytes of memory it holds now."""
+        if self._process is None:
+            return None
+        try:
+            return psutil.Process(self._process.pid).memory_info().rss
+        except psutil.Error:
+            return None
+
+    async def start(self, config: ChildConfig) -> None:
+        """Load the model; returns when it answers.
+
+        Raises:
+            EngineFailed: it could not; the message says why, `data["stderr"]` has the last lines.
+        """
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "mycoswarm.engines.llamacpp_child",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=_environment(os.environ),
+            # Ctrl-C in the node's terminal is the node's to handle.
+            start_new_session=True,
+        )
+        self._process = process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        errors = self._tasks.start(self._keep_stderr(process), f"stderr of {self.name}")
+        self._tasks.start(self._watch(process, errors), f"end of {self.name}")
+        try:
+            process.stdin.write(msgspec.json.encode(config) + b"\n")
+            line = await process.stdout.readline()
+        except ConnectionError:
+            line = b""
+        except BaseException:
+            await self.stop()
+            raise
+        ready = msgspec.json.decode(line, type=ChildReady) if line else ChildReady("ended")
+        if ready.error:
+            await self.ended.wait()
+            raise self.failure("could not be loaded")
+
+    def failure(self, what: str) -> EngineFailed:
+        """The error for an end that nobody asked for."""
+        reason = explain(self._process.returncode if self._process else None, self.tail)
+        return EngineFailed(
+            f"{self.name} {what}: {reason}",
+            "`mycoswarm logs` has the engine's last lines",
+            stderr=self.tail[-_TAIL_SHOWN:],
+        )
+
+    async def stop(self) -> None:
+        """End it; it gets a moment, then it is killed."""
+        self._stopping = True
+        process = self._process
+        if process is not None and not self.ended.is_set():
+            assert process.stdin is not None
+            process.stdin.close()
+            try:
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await self.ended.wait()
+            except TimeoutError:
+                self.kill()
+                await self.ended.wait()
+        await self._tasks.close()
+
+    def kill(self) -> None:
+        """End it at once; for one that does not answer."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+
+    async def _keep_stderr(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stderr is not None
+        rest = b""
+        while data := await process.stderr.read(1 << 16):
+            *lines, rest = (rest + data).split(b"\n")
+            self._tail.extend(line[:_MAX_LINE].decode(errors="replace") for line in lines)
+            rest = rest[-_MAX_LINE:]
+        if rest:
+            self._tail.append(rest.decode(errors="replace"))
+
+    async def _watch(self, process: asyncio.subprocess.Process, errors: asyncio.Task[None]) -> None:
+        await process.wait()
+        await asyncio.wait((errors,), timeout=1.0)
+        self.ended.set()
+
+
+def explain(returncode: int | None, tail: tuple[str, ...]) -> str:
+    """Why a child ended, in a few words, from its exit status and its last lines."""
+    text = "\n".join(tail)
+    if any(sign in text for sign in ("failed to allocate", "unable to allocate", "bad_alloc", "MemoryError")):
+        return "not enough memory"
+    if "No module named 'xllamacpp'" in text:
+        return "the engine is not installed"
+    if returncode == -signal.SIGKILL:
+        return "its process was killed; most likely the machine ran out of memory"
+    if returncode == -signal.SIGILL:
+        return "this processor lacks an instruction that the engine was built for"
+    said = [line.partition(": ")[2] or line for line in tail if " E " in line[:24]]
+    if said:
+        # The first error is the cause, those after it are its consequences.
+        return said[0].strip()
+    if returncode is not None and returncode < 0:
+        return f"its process ended with {signal.Signals(-returncode).name}"
+    return tail[-1].strip() if tail else f"its process ended with status {returncode}"
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Ours, without variables by which llama.cpp or its helpers would take settings or fetch."""
+    dropped = ("LLAMA_", "GGML_", "HF_", "OMP_", "MYCOSWARM_")
+    return {key: value for key, value in environ.items() if not key.startswith(dropped)}

@@ -1,0 +1,535 @@
+"""[io] The embedded engine: llama.cpp in one supervised child process per loaded model."""
+
+import asyncio
+import hashlib
+import importlib.util
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, contextmanager, suppress
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import psutil
+
+from mycoswarm.core.chat import ChatRequest, Delta, ImagePart, Usage
+from mycoswarm.core.clock import Clock, SystemClock
+from mycoswarm.core.errors import (
+    Busy,
+    EngineFailed,
+    InvalidRequest,
+    ModelCorrupt,
+    UnknownModel,
+)
+from mycoswarm.core.hardware import EngineKind
+from mycoswarm.core.ids import EngineId, ModelName
+from mycoswarm.core.model import ModelOffer, ModelState, Progress, Speed
+from mycoswarm.core.tasks import TaskGroup
+from mycoswarm.egress import unix_session
+from mycoswarm.engines import probe
+from mycoswarm.engines.child import Child
+from mycoswarm.engines.engine import Health
+from mycoswarm.engines.fit import Fit, fit
+from mycoswarm.engines.llamacpp_child import ChildConfig
+from mycoswarm.engines.model_file import ModelFile, ModelFiles
+from mycoswarm.engines.openai_chat import fetch_json, stream_chat
+from mycoswarm.engines.openai_request import chat_body
+from mycoswarm.engines.stream import Deltas
+
+_log = logging.getLogger(__name__)
+
+PROMPT_CACHE = 256 << 20
+"""Bytes of RAM for prompts that left their slots; llama.cpp's own default is 8 GiB."""
+_HEARTBEAT_SECONDS = 5.0
+_HEARTBEAT_TIMEOUT = aiohttp.ClientTimeout(total=15.0)
+_HEARTBEATS_MISSED = 3
+"""A loaded machine answers /health late; three in a row unanswered for 15 s each is a hang, and the child is ended."""
+_BACK_OFF_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
+_FORGIVEN_AFTER = 300.0
+"""A child that lived this long begins its back-off anew."""
+_BASE = "http://engine"
+"""Of every address: which socket is meant is the session's affair, the host name is only for the protocol."""
+_QUICK = aiohttp.ClientTimeout(total=10.0)
+_ENDLESS = aiohttp.ClientTimeout(total=None)
+
+
+@dataclass
+class _Loaded:
+    """A model in memory."""
+
+    file: ModelFile
+    child: Child
+    session: aiohttp.ClientSession
+    context: int
+    slots: int
+    load_rate: float
+    since: float
+    used: float
+    running: int = 0
+
+
+@dataclass
+class _Known:
+    """What is remembered of a model beyond one load."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    loading: bool = False
+    speed: Speed | None = None
+    needs: int | None = None
+    deaths: int = 0
+    resting_until: float = 0.0
+    reason: str = ""
+    file: ModelFile | None = None
+    """The file that all this was learned of; another one under the name starts anew."""
+    checked: int | None = None
+    """Modification time in ns at which its bytes were last found right."""
+
+
+class LlamaCpp:
+    """The embedded engine.
+
+    Args:
+        models: where it looks its model files up.
+        context: tokens of context of one answer; a model trained for fewer gets fewer.
+        slots: answers that one model writes at the same time; fewer where memory is short.
+        threads: 0 takes the physical cores.
+        keep_loaded: idle seconds after which a model leaves memory; negative keeps it.
+        gate: why this machine cannot run it (no AVX2 …), None where it can.
+    """
+
+    def __init__(
+        self,
+        models: ModelFiles,
+        *,
+        context: int = 4096,
+        slots: int = 4,
+        threads: int = 0,
+        keep_loaded: float = 300.0,
+        gate: str | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._models = models
+        self._context = context
+        self._slots = max(1, slots)
+        self._threads = threads or psutil.cpu_count(logical=False) or 1
+        self._keep_loaded = keep_loaded
+        self._gate = gate or _missing()
+        self._clock = clock or SystemClock()
+        self._loaded: dict[str, _Loaded] = {}
+        self._known: dict[str, _Known] = {}
+        self._tasks = TaskGroup()
+        self._runtime: Path | None = None
+        self._closed = False
+
+    @property
+    def id(self) -> EngineId:
+        return EngineId("embedded")
+
+    @property
+    def kind(self) -> EngineKind:
+        return "embedded"
+
+    @property
+    def url(self) -> str:
+        return ""
+
+    @property
+    def slots(self) -> int:
+        """Answers that one model writes at the same time, where memory allows."""
+        return self._slots
+
+    async def health(self) -> Health:
+        if self._gate is not None:
+            return Health(False, None, self._gate)
+        return Health(True, metadata.version("xllamacpp"))
+
+    def child_pids(self) -> dict[str, int]:
+        """Process ids by model, for `doctor` and tests."""
+        return {name: one.child.pid for name, one in self._loaded.items() if one.child.pid is not None}
+
+    async def models(self) -> tuple[ModelOffer, ...]:
+        if self._gate is not None:
+            return ()
+        files = await asyncio.to_thread(self._models.files)
+        available = psutil.virtual_memory().available + self._evictable()
+        return tuple(self._offer(file, available) for file in files)
+
+    def _offer(self, file: ModelFile, available: int) -> ModelOffer:
+        known, loaded = self._remember(file.name), self._loaded.get(file.name)
+        state: ModelState
+        reason = ""
+        if loaded is not None:
+            state = "loaded"
+            known.needs = loaded.child.rss() or known.needs
+        elif known.loading:
+            state = "loading"
+        else:
+            fits = self._fit(file, available)
+            state, reason = ("on_disk", known.reason) if fits.slots else ("unfit", fits.reason)
+        return ModelOffer(
+            name=ModelName(file.name),
+            engine=self.id,
+            state=state,
+            digest=file.digest,
+            size=file.size,
+            parameters=file.parameters,
+            quantization=file.quantization,
+            context=self._context_of(file),
+            needs=known.needs or self._fit(file, available).needs,
+            abilities=file.abilities,
+            speed=known.speed,
+            instruct=file.instruct,
+            reason=reason,
+        )
+
+    async def load(self, model: str) -> AsyncIterator[Progress]:
+        file = await self._file(model)
+        if model not in self._loaded:
+            yield Progress("load", model, 0, file.size)
+            loaded = await self._ensure(file)
+            known = self._remember(model)
+            if file.abilities.chat and (known.speed is None or not known.speed.measured):
+                yield Progress("probe", model, file.size, file.size)
+                await self._probe(loaded)
+        yield Progress("done", model, file.size, file.size)
+
+    async def unload(self, model: str) -> None:
+        known = self._known.get(model)
+        if known is None:
+            return
+        async with known.lock:
+            if (loaded := self._loaded.pop(model, None)) is not None:
+                await self._stop(loaded)
+
+    async def chat(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
+        file = await self._file(request.model)
+        self._check(request, file)
+        loaded = await self._ensure(file)
+        with self._using(loaded):
+            async with aclosing(self._answer(loaded, request)) as answer:
+                async for delta in answer:
+                    if isinstance(delta, Usage):
+                        known = self._remember(file.name)
+                        known.speed = probe.learn(known.speed, delta, loaded.load_rate)
+                        known.deaths = 0
+                    yield delta
+
+    async def _answer(self, loaded: _Loaded, request: ChatRequest) -> AsyncGenerator[Delta, None]:
+        body = chat_body(request, loaded.file.name)
+        limit = body.get("max_tokens")
+        # The rest of the context bounds an answer anyway; what is asked beyond it only costs the engine a look.
+        body["max_tokens"] = loaded.context if limit is None else min(limit, loaded.context)
+        deltas = Deltas(request.id, request.model, str(self.id))
+        try:
+            async with aclosing(stream_chat(loaded.session, _BASE, body, deltas, _headers(loaded), _ENDLESS)) as answer:
+                async for delta in answer:
+                    yield delta
+        except EngineFailed as problem:
+            died = await self._is_dead(loaded)
+            error = loaded.child.failure("died in the middle of an answer") if died else problem
+            if not deltas.said:
+                raise error from problem
+            yield deltas.error(error)
+
+    async def embed(self, model: str, texts: Sequence[str]) -> list[list[float]]:
+        file = await self._file(model)
+        if not file.abilities.embed:
+            raise InvalidRequest(f"{model} is no embedding model", "`mycoswarm models` shows which are")
+        loaded = await self._ensure(file)
+        with self._using(loaded):
+            answer = await self._post(loaded, "/v1/embeddings", {"input": list(texts)}, _ENDLESS)
+        try:
+            rows = sorted(answer["data"], key=lambda row: row["index"])
+            return [[float(number) for number in row["embedding"]] for row in rows]
+        except (KeyError, TypeError, ValueError) as problem:
+            raise EngineFailed(f"{model} gave embeddings that cannot be read: {problem}") from problem
+
+    async def count_tokens(self, request: ChatRequest) -> int | None:
+        loaded = self._loaded.get(request.model)
+        if loaded is None:
+            return None
+        body = chat_body(request, request.model)
+        with self._using(loaded):
+            rendered = await self._post(loaded, "/apply-template", {"messages": body["messages"]}, _QUICK)
+            wanted = {"content": rendered.get("prompt", ""), "add_special": True, "parse_special": True}
+            tokens = await self._post(loaded, "/tokenize", wanted, _QUICK)
+        return len(tokens.get("tokens", ()))
+
+    async def close(self) -> None:
+        self._closed = True
+        await self._tasks.close()
+        loaded, self._loaded = list(self._loaded.values()), {}
+        await asyncio.gather(*(self._stop(one) for one in loaded))
+        if self._runtime is not None:
+            shutil.rmtree(self._runtime, ignore_errors=True)
+
+    # Looking models up
+
+    def _remember(self, name: str) -> _Known:
+        return self._known.setdefault(name, _Known())
+
+    async def _file(self, model: str) -> ModelFile:
+        if self._gate is not None:
+            raise EngineFailed(f"the embedded engine cannot run here: {self._gate}")
+        files = {file.name: file for file in await asyncio.to_thread(self._models.files)}
+        if model not in files:
+            # llama.cpp would answer to any name with whatever it has loaded.
+            raise UnknownModel(f"the embedded engine has no model {model!r}", "`mycoswarm models` lists them", near=[])
+        return files[model]
+
+    def _check(self, request: ChatRequest, file: ModelFile) -> None:
+        """Refuse what llama.cpp would silently ignore."""
+        if not file.abilities.chat:
+            raise InvalidRequest(f"{file.name} is an embedding model and does not chat", "ask another model")
+        if request.tools and request.tool_choice.mode != "none" and not file.abilities.tools:
+            raise InvalidRequest(
+                f"{file.name} cannot call tools: its chat template has no place for them", "ask a model that can"
+            )
+        if not file.abilities.vision and any(
+            isinstance(part, ImagePart) for message in request.messages for part in message.parts
+        ):
+            raise InvalidRequest(f"{file.name} cannot look at images", "ask a model that can")
+
+    def _context_of(self, file: ModelFile) -> int:
+        return min(self._context, file.context) if file.context else self._context
+
+    def _fit(self, file: ModelFile, available: int) -> Fit:
+        return fit(file, self._context_of(file), self._slots, PROMPT_CACHE, available)
+
+    def _evictable(self) -> int:
+        """Bytes that idle models would give back."""
+        return sum(one.child.rss() or 0 for one in self._loaded.values() if not one.running)
+
+    # Loading
+
+    async def _ensure(self, file: ModelFile) -> _Loaded:
+        """The model in memory, loaded now if need be. Raises EngineFailed, ModelCorrupt, Busy."""
+        known = self._remember(file.name)
+        async with known.lock:
+            if known.file is not None and known.file.digest != file.digest:
+                known.speed, known.needs, known.deaths, known.resting_until, known.reason = None, None, 0, 0.0, ""
+            known.file = file
+            loaded = self._loaded.get(file.name)
+            if loaded is not None and loaded.child.alive:
+                return loaded
+            rest = known.resting_until - self._clock.monotonic()
+            if rest > 0:
+                raise EngineFailed(f"{known.reason}; it is started again in {rest:.0f} s", "try again then")
+            known.loading = True
+            try:
+                loaded = await self._start(file, known)
+            except EngineFailed as problem:
+                self._rest(known, problem.message)
+                raise
+            finally:
+                known.loading = False
+            self._loaded[file.name] = loaded
+            self._tasks.start(self._supervise(loaded), f"supervise {file.name}")
+            return loaded
+
+    async def _start(self, file: ModelFile, known: _Known) -> _Loaded:
+        if self._closed:
+            raise EngineFailed("the embedded engine is shutting down")
+        await self._check_bytes(file, known)
+        fits = await self._make_room(file)
+        context = self._context_of(file)
+        # Unix socket paths end at about 100 bytes, so not below the state directory, whose path the owner chose;
+        # llama.cpp takes a host name for a socket by its ending.
+        if self._runtime is None or not self._runtime.exists():
+            self._runtime = Path(tempfile.mkdtemp(prefix="mycoswarm-"))
+        home = Path(tempfile.mkdtemp(prefix="m-", dir=self._runtime))
+        child = Child(file.name, home / "engine.sock")
+        config = ChildConfig(
+            model=str(file.path),
+            socket=str(child.socket),
+            api_key=child.api_key,
+            parent=os.getpid(),
+            context=context,
+            slots=fits.slots,
+            threads=self._threads,
+            prompt_cache=PROMPT_CACHE,
+            embed=file.abilities.embed,
+        )
+        began = self._clock.monotonic()
+        try:
+            await child.start(config)
+        except EngineFailed as problem:
+            await child.stop()
+            await self._raise_if_corrupt(file, problem)
+            raise
+        now = self._clock.monotonic()
+        known.needs = child.rss() or known.needs
+        known.reason = ""
+        rate = file.size / max(now - began, 0.001)
+        _log.info("loaded %s in %.2f s, %d slots of %d tokens", file.name, now - began, fits.slots, context)
+        session = unix_session(child.socket, _QUICK)
+        return _Loaded(file, child, session, context, fits.slots, rate, now, now)
+
+    async def _make_room(self, file: ModelFile) -> Fit:
+        """Memory for `file`, if need be by ending models that nobody uses, longest idle first."""
+        while True:
+            fits = self._fit(file, psutil.virtual_memory().available)
+            if fits.slots:
+                return fits
+            idle = [one for one in self._loaded.values() if not one.running]
+            if not idle:
+                break
+            victim = min(idle, key=lambda one: one.used)
+            _log.info("unloading %s to make room for %s", victim.file.name, file.name)
+            del self._loaded[victim.file.name]
+            await self._stop(victim)
+        message = f"{file.name} does not fit into memory: it {fits.reason}"
+        if self._loaded:
+            raise Busy(message, "it will when the models in use are idle", retry_after=10)
+        raise EngineFailed(message, "use a smaller model, or lower `context` or `slots` in the settings")
+
+    async def _check_bytes(self, file: ModelFile, known: _Known) -> None:
+        """Hash a file once when its time is not the one that its digest was taken at."""
+        try:
+            stat = await asyncio.to_thread(file.path.stat)
+        except OSError:
+            raise _damaged(file, "model.gguf is missing") from None
+        if stat.st_size != file.size:
+            raise _damaged(file, f"{stat.st_size} of {file.size} bytes are there")
+        if file.digest is None or stat.st_mtime_ns in (file.stamp, known.checked):
+            return
+        if await asyncio.to_thread(_digest, file.path) != file.digest:
+            raise _damaged(file, "its bytes are not those that were pulled")
+        known.checked = stat.st_mtime_ns
+
+    @staticmethod
+    async def _raise_if_corrupt(file: ModelFile, problem: EngineFailed) -> None:
+        if file.digest is not None and await asyncio.to_thread(_digest, file.path) != file.digest:
+            raise _damaged(file, "its bytes are not those that were pulled") from problem
+
+    async def _probe(self, loaded: _Loaded) -> None:
+        """Measure a model nobody has asked anything yet; a failure here is the next request's to report."""
+        request = msgspec.structs.replace(probe.PROBE, model=loaded.file.name)
+        with self._using(loaded):
+            async with aclosing(self._answer(loaded, request)) as answer:
+                async for delta in answer:
+                    if isinstance(delta, Usage):
+                        known = self._remember(loaded.file.name)
+                        known.speed = probe.learn(known.speed, delta, loaded.load_rate)
+
+    # Living and ending
+
+    @contextmanager
+    def _using(self, loaded: _Loaded) -> Iterator[None]:
+        loaded.running += 1
+        try:
+            yield
+        finally:
+            loaded.running -= 1
+            loaded.used = self._clock.monotonic()
+
+    def _rest(self, known: _Known, reason: str) -> None:
+        pause = _BACK_OFF_SECONDS[min(known.deaths, len(_BACK_OFF_SECONDS) - 1)]
+        known.deaths += 1
+        known.reason = reason
+        known.resting_until = self._clock.monotonic() + pause
+
+    async def _supervise(self, loaded: _Loaded) -> None:
+        """Watch one loaded model until it is gone; ends it when idle for long or hung, starts it again when it died."""
+        missed = 0
+        while not await self._ended_within(loaded, self._next_look(loaded)):
+            if self._expired(loaded):
+                await self._unload_if_idle(loaded)
+                return
+            missed = 0 if await self._beats(loaded) else missed + 1
+            if missed >= _HEARTBEATS_MISSED:
+                _log.warning("%s does not answer its heartbeat any more; ending it", loaded.file.name)
+                loaded.child.kill()
+        if loaded.child.stopping:
+            return
+        known, name = self._remember(loaded.file.name), loaded.file.name
+        now = self._clock.monotonic()
+        if now - loaded.since > _FORGIVEN_AFTER:
+            known.deaths = 0
+        failure = loaded.child.failure("died")
+        self._rest(known, failure.message)
+        if self._loaded.get(name) is loaded:
+            del self._loaded[name]
+        await self._stop(loaded)
+        pause = known.resting_until - now
+        _log.warning("%s; starting it again in %.0f s", failure.message, pause)
+        await asyncio.sleep(pause)
+        try:
+            await self._ensure(loaded.file)
+        except (EngineFailed, ModelCorrupt, Busy) as problem:
+            _log.warning("%s", problem.message)
+
+    def _next_look(self, loaded: _Loaded) -> float:
+        if self._keep_loaded < 0 or loaded.running:
+            return _HEARTBEAT_SECONDS
+        left = self._keep_loaded - (self._clock.monotonic() - loaded.used)
+        return min(_HEARTBEAT_SECONDS, max(left, 0.05))
+
+    def _expired(self, loaded: _Loaded) -> bool:
+        idle = self._clock.monotonic() - loaded.used
+        return self._keep_loaded >= 0 and not loaded.running and idle >= self._keep_loaded
+
+    @staticmethod
+    async def _ended_within(loaded: _Loaded, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await loaded.child.ended.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _unload_if_idle(self, loaded: _Loaded) -> None:
+        async with self._remember(loaded.file.name).lock:
+            if self._expired(loaded) and self._loaded.get(loaded.file.name) is loaded:
+                del self._loaded[loaded.file.name]
+                _log.info("unloading %s, idle for %.0f s", loaded.file.name, self._keep_loaded)
+                await self._stop(loaded)
+
+    async def _beats(self, loaded: _Loaded) -> bool:
+        try:
+            async with loaded.session.get(_BASE + "/health", timeout=_HEARTBEAT_TIMEOUT) as reply:
+                return reply.status == 200
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return False
+
+    async def _is_dead(self, loaded: _Loaded) -> bool:
+        """Whether a broken answer is the child's end; its exit arrives a moment after its connections break."""
+        return await self._ended_within(loaded, 0.5)
+
+    @staticmethod
+    async def _stop(loaded: _Loaded) -> None:
+        await loaded.session.close()
+        await loaded.child.stop()
+        with suppress(OSError):
+            loaded.child.socket.unlink(missing_ok=True)
+            loaded.child.socket.parent.rmdir()
+
+    async def _post(self, loaded: _Loaded, path: str, body: object, limits: aiohttp.ClientTimeout) -> dict[str, Any]:
+        return await fetch_json(loaded.session, "POST", _BASE + path, loaded.file.name, body, _headers(loaded), limits)
+
+
+def _headers(loaded: _Loaded) -> dict[str, str]:
+    return {"Authorization": f"Bearer {loaded.child.api_key}"}
+
+
+def _missing() -> str | None:
+    if importlib.util.find_spec("xllamacpp") is None:
+        return 'the engine is not installed: pip install "mycoswarm[engine]"'
+    return None
+
+
+def _damaged(file: ModelFile, why: str) -> ModelCorrupt:
+    return ModelCorrupt(
+        f"the model file of {file.name} is damaged: {why}", f"mycoswarm rm {file.name} && mycoswarm pull {file.name}"
+    )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()

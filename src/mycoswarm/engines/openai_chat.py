@@ -1,0 +1,88 @@
+"""[io] The two HTTP calls that every OpenAI-style engine is used by: a streamed chat, and a plain JSON request."""
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from mycoswarm.core.chat import Delta
+from mycoswarm.core.errors import EngineFailed
+from mycoswarm.engines.failure import from_reply
+from mycoswarm.engines.stream import Deltas, OpenAIStream
+
+_JSON = {"Content-Type": "application/json"}
+_MAX_REPLY = 64 << 20
+
+
+async def stream_chat(
+    session: aiohttp.ClientSession,
+    base: str,
+    body: Mapping[str, Any],
+    deltas: Deltas,
+    headers: Mapping[str, str],
+    limits: aiohttp.ClientTimeout,
+) -> AsyncGenerator[Delta, None]:
+    """POST `body` and yield the answer, Start first. Closing it closes the connection, which frees the engine's slot.
+
+    Raises:
+        EngineFailed: unreachable, broken off, or nonsense; `deltas.said` tells whether anything was yielded before.
+        ContextTooLong, InvalidRequest, UnknownModel, Busy: the engine refused, before Start.
+    """
+    model = str(body.get("model", ""))
+    url = base + "/v1/chat/completions"
+    try:
+        async with session.post(
+            url, data=msgspec.json.encode(body), headers={**_JSON, **headers}, timeout=limits, allow_redirects=False
+        ) as reply:
+            try:
+                if reply.status != 200:
+                    raise from_reply(reply.status, await reply.content.read(_MAX_REPLY), base, model)
+                yield deltas.start()
+                events = OpenAIStream(deltas)
+                async for data in reply.content.iter_any():
+                    for delta in events.feed(data):
+                        yield delta
+                for delta in events.end():
+                    yield delta
+            finally:
+                # Never back into the pool: after an event stream its next user would fail.
+                reply.close()
+    except (aiohttp.ClientError, TimeoutError, OSError) as problem:
+        raise broken(base, problem) from problem
+
+
+async def fetch_json(
+    session: aiohttp.ClientSession,
+    method: str,
+    url: str,
+    model: str,
+    body: object,
+    headers: Mapping[str, str],
+    limits: aiohttp.ClientTimeout,
+) -> Any:
+    """The decoded JSON reply. Raises as `stream_chat` does."""
+    data = None if body is None else msgspec.json.encode(body)
+    try:
+        async with session.request(
+            method, url, data=data, headers={**_JSON, **headers}, timeout=limits, allow_redirects=False
+        ) as reply:
+            text = await reply.read()
+            if reply.status != 200:
+                raise from_reply(reply.status, text, url, model)
+            return msgspec.json.decode(text) if text else None
+    except msgspec.DecodeError as problem:
+        raise EngineFailed(f"{url} answered something that is not JSON") from problem
+    except (aiohttp.ClientError, TimeoutError, OSError) as problem:
+        raise broken(url, problem) from problem
+
+
+def broken(url: str, problem: Exception) -> EngineFailed:
+    """The error for a connection that could not be made or broke off."""
+    if isinstance(problem, TimeoutError):
+        return EngineFailed(f"{url} did not answer in time", "is it overloaded, or stopped?")
+    if isinstance(problem, aiohttp.ClientConnectorError):
+        return EngineFailed(
+            f"{url} cannot be reached: {problem.os_error.strerror or problem.os_error}", "is it running?"
+        )
+    return EngineFailed(f"{url} broke off: {problem or type(problem).__name__}")

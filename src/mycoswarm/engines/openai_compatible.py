@@ -1,0 +1,203 @@
+"""[io] Any server that speaks OpenAI's API: LM Studio, vLLM, llama-server and their like."""
+
+import difflib
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+
+import msgspec
+
+from mycoswarm.core.chat import ChatRequest, Delta, Usage
+from mycoswarm.core.errors import EngineFailed, InvalidRequest, MycoError, UnknownModel
+from mycoswarm.core.hardware import EngineKind
+from mycoswarm.core.ids import EngineId, ModelName
+from mycoswarm.core.model import Abilities, ModelOffer, Progress, Speed
+from mycoswarm.engines import probe
+from mycoswarm.engines.engine import Health
+from mycoswarm.engines.local_http import HEALTH, STREAM, LocalHttp, read
+from mycoswarm.engines.names import looks_like_embedder, parameters_in, quantization_in
+from mycoswarm.engines.openai_chat import stream_chat
+from mycoswarm.engines.openai_request import chat_body
+from mycoswarm.engines.stream import Deltas
+
+
+class _Meta(msgspec.Struct):
+    """llama-server's."""
+
+    n_ctx: int | None = None
+    n_params: int | None = None
+    size: int | None = None
+    ftype: str | None = None
+
+
+class _Architecture(msgspec.Struct):
+    input_modalities: list[str] | None = None
+
+
+class _Model(msgspec.Struct):
+    """One entry of /v1/models: OpenAI's `id`, llama-server's `meta`, vLLM's `max_model_len`."""
+
+    id: str
+    meta: _Meta | None = None
+    architecture: _Architecture | None = None
+    max_model_len: int | None = None
+
+
+class _Models(msgspec.Struct):
+    data: list[_Model] = []
+
+
+class _StudioModel(msgspec.Struct):
+    """LM Studio's own list, /api/v0/models."""
+
+    id: str
+    type: str = "llm"
+    state: str = ""
+    quantization: str | None = None
+    max_context_length: int | None = None
+    loaded_context_length: int | None = None
+
+
+class _StudioModels(msgspec.Struct):
+    data: list[_StudioModel] = []
+
+
+class _Embedding(msgspec.Struct):
+    index: int
+    embedding: list[float]
+
+
+class _Embeddings(msgspec.Struct):
+    data: list[_Embedding]
+
+
+class OpenAICompatible:
+    """One such server.
+
+    Args:
+        url: without /v1, e.g. http://127.0.0.1:1234.
+        kind: what the finder took it for.
+        api_key: sent as a bearer token; empty where it wants none.
+    """
+
+    def __init__(self, url: str, kind: EngineKind = "openai", *, version: str | None = None, api_key: str = "") -> None:
+        self._http = LocalHttp(url.rstrip("/").removesuffix("/v1"), api_key)
+        self._kind: EngineKind = kind
+        self._version = version
+        self._speeds: dict[str, Speed] = {}
+
+    @property
+    def id(self) -> EngineId:
+        return EngineId(f"{self._kind}@{self._http.base.partition('//')[2]}")
+
+    @property
+    def kind(self) -> EngineKind:
+        return self._kind
+
+    @property
+    def url(self) -> str:
+        return self._http.base
+
+    async def health(self) -> Health:
+        try:
+            await self._http.json("GET", "/v1/models", limits=HEALTH)
+        except MycoError as problem:
+            return Health(False, self._version, problem.message)
+        return Health(True, self._version)
+
+    async def models(self) -> tuple[ModelOffer, ...]:
+        if self._kind == "lmstudio":
+            try:
+                studio: _StudioModels = read(await self._http.json("GET", "/api/v0/models"), _StudioModels, self.url)
+                return tuple(self._studio_offer(model) for model in studio.data)
+            except (UnknownModel, EngineFailed):
+                # Older ones have no list of their own; what all of them have is the list below.
+                pass
+        plain: _Models = read(await self._http.json("GET", "/v1/models"), _Models, self.url)
+        return tuple(self._offer(model) for model in plain.data)
+
+    def _offer(self, model: _Model) -> ModelOffer:
+        meta = model.meta or _Meta()
+        modalities = (model.architecture.input_modalities if model.architecture else None) or []
+        embeds = looks_like_embedder(model.id)
+        return ModelOffer(
+            name=ModelName(model.id),
+            engine=self.id,
+            # These servers hold what they list; LM Studio loads on demand without saying.
+            state="on_disk" if self._kind == "lmstudio" else "loaded",
+            size=meta.size,
+            parameters=meta.n_params or parameters_in(model.id),
+            quantization=meta.ftype or quantization_in(model.id),
+            context=model.max_model_len or meta.n_ctx,
+            abilities=Abilities(
+                chat=not embeds, embed=embeds, tools=not embeds, vision="image" in modalities, json_schema=not embeds
+            ),
+            speed=self._speeds.get(model.id),
+        )
+
+    def _studio_offer(self, model: _StudioModel) -> ModelOffer:
+        embeds = model.type == "embeddings"
+        return ModelOffer(
+            name=ModelName(model.id),
+            engine=self.id,
+            state="loaded" if model.state == "loaded" else "on_disk",
+            parameters=parameters_in(model.id),
+            quantization=model.quantization,
+            context=model.loaded_context_length or model.max_context_length,
+            abilities=Abilities(
+                chat=not embeds, embed=embeds, tools=not embeds, vision=model.type == "vlm", json_schema=not embeds
+            ),
+            speed=self._speeds.get(model.id),
+        )
+
+    async def load(self, model: str) -> AsyncIterator[Progress]:
+        """Nothing to do: these servers load what they are asked for, or hold one model from their start."""
+        await self._require(model)
+        yield Progress("done", model)
+
+    async def unload(self, model: str) -> None:
+        """Their API has no word for it."""
+        raise InvalidRequest(f"{self.url} cannot be told to unload {model}", "unload it in that program")
+
+    async def chat(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
+        # llama-server answers to any name with what it has; the others load without a word or fail late.
+        await self._require(request.model)
+        body = chat_body(request, request.model)
+        deltas = Deltas(request.id, request.model, str(self.id))
+        try:
+            async with aclosing(
+                stream_chat(self._http.session, self.url, body, deltas, self._http.headers, STREAM)
+            ) as answer:
+                async for delta in answer:
+                    if isinstance(delta, Usage):
+                        learned = probe.learn(self._speeds.get(request.model), delta)
+                        self._speeds |= {request.model: learned} if learned else {}
+                    yield delta
+        except EngineFailed as problem:
+            if not deltas.said:
+                raise
+            yield deltas.error(problem)
+
+    async def embed(self, model: str, texts: Sequence[str]) -> list[list[float]]:
+        body = {"model": model, "input": list(texts)}
+        answer = await self._http.json("POST", "/v1/embeddings", body, model=model, limits=STREAM)
+        rows: _Embeddings = read(answer, _Embeddings, self.url)
+        return [row.embedding for row in sorted(rows.data, key=lambda row: row.index)]
+
+    async def count_tokens(self, request: ChatRequest) -> int | None:
+        if self._kind != "llama-server":
+            return None
+        body = chat_body(request, request.model)
+        rendered = await self._http.json("POST", "/apply-template", {"messages": body["messages"]})
+        wanted = {"content": rendered.get("prompt", ""), "add_special": True, "parse_special": True}
+        tokens = await self._http.json("POST", "/tokenize", wanted)
+        return len(tokens.get("tokens", ()))
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    async def _require(self, model: str) -> None:
+        plain: _Models = read(await self._http.json("GET", "/v1/models"), _Models, self.url)
+        known = [one.id for one in plain.data]
+        if model not in known:
+            near = difflib.get_close_matches(model, known, 3, 0.5)
+            raise UnknownModel(f"{self.url} has no model {model!r}", "`mycoswarm models` lists them", near=near)

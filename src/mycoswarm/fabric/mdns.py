@@ -1,0 +1,246 @@
+"""[io] Announcing this node by multicast DNS, and hearing the others. Hints only: nothing here is believed.
+
+TXT:  v  protocol
+      n  SALT.TAG: TAG = HMAC(swarm id, SALT + node id). A member recognises another member by trying the ids of its
+         roster; to everybody else it is a random number that changes at every start, so a laptop cannot be followed.
+      s  hash of the swarm's id, or "solo"
+      i  slots of open invitations
+"""
+
+import asyncio
+import hmac
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Iterable
+
+import msgspec
+import psutil
+from zeroconf import IPVersion, ServiceListener, Zeroconf
+from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
+
+from mycoswarm.core.ids import NodeId, SwarmId
+from mycoswarm.core.tasks import TaskGroup
+
+_log = logging.getLogger(__name__)
+
+TYPE = "_mycoswarm._tcp.local."
+SOLO = "solo"
+RESOLVE = 3000
+"""Milliseconds for the rest of an announcement of which only the name has arrived."""
+MAX_SEEN = 512
+"""Announcements remembered; a flood of made-up ones must not grow without end."""
+_VIRTUAL = ("docker", "br-", "virbr", "lxc", "lxd", "podman", "cni", "flannel", "tun", "tap", "wg", "tailscale")
+"""Interfaces by whose addresses other machines seldom reach this one; they are named last."""
+
+
+class Announcement(msgspec.Struct, frozen=True):
+    """What a node tells the network. swarm: `pairing.swarm_hash`, or SOLO. addresses: HOST:PORT."""
+
+    protocol: int
+    mark: str
+    swarm: str
+    slots: tuple[int, ...]
+    addresses: tuple[str, ...] = ()
+
+
+def mark_of(node: NodeId, swarm: SwarmId | None, salt: str) -> str:
+    """The `n` of a node: recognisable to those who know its id and the swarm's."""
+    # Solo nodes have no secret in common with anybody, and nobody needs to recognise them.
+    key = swarm.encode() if swarm is not None else secrets.token_bytes(16)
+    return f"{salt}.{hmac.digest(key, salt.encode() + node.encode(), 'sha256').hex()[:16]}"
+
+
+def recognise(mark: str, swarm: SwarmId, nodes: Iterable[NodeId]) -> NodeId | None:
+    """Which of `nodes` announced `mark`."""
+    salt = mark.partition(".")[0]
+    return next((node for node in nodes if hmac.compare_digest(mark_of(node, swarm, salt), mark)), None)
+
+
+def own_addresses() -> tuple[str, ...]:
+    """Addresses of this machine that others may reach, likely ones first; loopback where there is no network."""
+    ranked: list[tuple[int, str]] = []
+    stats = psutil.net_if_stats()
+    for interface, addresses in psutil.net_if_addrs().items():
+        if interface in stats and not stats[interface].isup:
+            continue
+        unlikely = interface.startswith(_VIRTUAL)
+        for address in addresses:
+            if address.family.name == "AF_INET":
+                rank = 9 if address.address.startswith("127.") else 2 if unlikely else 0
+                ranked.append((rank, address.address))
+            elif address.family.name == "AF_INET6" and "%" not in address.address:
+                rank = 9 if address.address == "::1" else 3 if unlikely else 1
+                ranked.append((rank, address.address))
+    ranked.sort()
+    outside = tuple(address for rank, address in ranked if rank < 9)
+    return outside or tuple(address for _, address in ranked)
+
+
+class Discovery(ServiceListener):
+    """One node's part in multicast DNS.
+
+    Args:
+        port: of the peer API.
+        changed: called when somebody appears, changes or goes.
+    """
+
+    def __init__(self, port: int, changed: Callable[[], None]) -> None:
+        self.problem = ""
+        """Why multicast does not work here; empty where it does."""
+        self._port = port
+        self._changed = changed
+        self._instance = secrets.token_hex(8)
+        self._zeroconf: AsyncZeroconf | None = None
+        self._announced: Announcement | None = None
+        self._registered = False
+        self._addresses: tuple[str, ...] = ()
+        self._seen: dict[str, Announcement] = {}
+        self._tasks = TaskGroup()
+        self._turn = asyncio.Lock()
+
+    def seen(self) -> tuple[Announcement, ...]:
+        """What others announce now."""
+        return tuple(self._seen.values())
+
+    async def start(self) -> None:
+        """Listen. A machine without a usable network is no error: `refresh` tries again."""
+        self._addresses = own_addresses()
+        try:
+            self._zeroconf = _open(self._addresses)
+            await self._zeroconf.zeroconf.async_wait_for_start()
+            await self._zeroconf.async_add_service_listener(TYPE, self)
+        except OSError as problem:
+            self.problem = f"multicast does not work here ({problem.strerror or problem})"
+            _log.warning("%s", self.problem)
+            if self._zeroconf is not None:
+                await self._zeroconf.async_close()
+                self._zeroconf = None
+        else:
+            self.problem = ""
+
+    async def announce(self, announcement: Announcement) -> None:
+        """Tell the network, in place of what was told before."""
+        if announcement == self._announced and self._registered:
+            return
+        self._announced = announcement
+        await self._tell()
+
+    async def refresh(self) -> bool:
+        """Follow the machine's interfaces. Returns whether its addresses have changed."""
+        addresses = own_addresses()
+        if addresses == self._addresses and self._zeroconf is not None:
+            return False
+        self._addresses = addresses
+        if self._zeroconf is None:
+            await self.start()
+        else:
+            try:
+                await self._zeroconf.async_update_interfaces(list(addresses), _version(addresses))
+            except OSError as problem:
+                _log.warning("multicast could not follow the change of addresses: %s", problem)
+        await self._tell()
+        return True
+
+    async def close(self) -> None:
+        """Take the announcement back."""
+        await self._tasks.close()
+        if self._zeroconf is not None:
+            zeroconf, self._zeroconf = self._zeroconf, None
+            if self._registered:
+                await zeroconf.async_unregister_all_services()
+            await zeroconf.async_close()
+
+    async def _tell(self) -> None:
+        if self._zeroconf is None or self._announced is None:
+            return
+        async with self._turn:
+            info = AsyncServiceInfo(
+                TYPE,
+                f"{self._instance}.{TYPE}",
+                port=self._port,
+                properties={
+                    "v": str(self._announced.protocol),
+                    "n": self._announced.mark,
+                    "s": self._announced.swarm,
+                    "i": ",".join(str(slot) for slot in self._announced.slots),
+                },
+                server=f"{self._instance}.local.",
+                parsed_addresses=list(self._addresses),
+            )
+            try:
+                if self._registered:
+                    sending = await self._zeroconf.async_update_service(info)
+                else:
+                    # The name is random: probing for another owner of it would only cost a second.
+                    sending = await self._zeroconf.async_register_service(info, cooperating_responders=True)
+                    self._registered = True
+            except OSError as problem:
+                self.problem = f"multicast does not work here ({problem.strerror or problem})"
+                return
+        self._tasks.start(_finish(sending), "mdns announcement")
+
+    # zeroconf calls these in the event loop.
+
+    def add_service(self, zc: Zeroconf, type_: str, name: str) -> None:
+        if name.startswith(self._instance):
+            return
+        info = AsyncServiceInfo(type_, name)
+        if info.load_from_cache(zc):
+            self._take(info)
+        else:
+            self._tasks.start(self._resolve(zc, info), "mdns resolve")
+
+    def update_service(self, zc: Zeroconf, type_: str, name: str) -> None:
+        self.add_service(zc, type_, name)
+
+    def remove_service(self, zc: Zeroconf, type_: str, name: str) -> None:
+        if self._seen.pop(name, None) is not None:
+            self._changed()
+
+    async def _resolve(self, zc: Zeroconf, info: AsyncServiceInfo) -> None:
+        if await info.async_request(zc, RESOLVE):
+            self._take(info)
+
+    def _take(self, info: AsyncServiceInfo) -> None:
+        announcement = _read(info)
+        if announcement is None or (len(self._seen) >= MAX_SEEN and info.name not in self._seen):
+            return
+        if self._seen.get(info.name) != announcement:
+            self._seen[info.name] = announcement
+            self._changed()
+
+
+async def _finish(sending: Awaitable[object]) -> None:
+    await sending
+
+
+def _open(addresses: tuple[str, ...]) -> AsyncZeroconf:
+    try:
+        return AsyncZeroconf(interfaces=list(addresses), ip_version=_version(addresses))
+    except OSError:
+        # An address may be listed and yet unusable; IPv4 alone finds most neighbours.
+        only = tuple(address for address in addresses if ":" not in address)
+        return AsyncZeroconf(interfaces=list(only), ip_version=IPVersion.V4Only)
+
+
+def _version(addresses: tuple[str, ...]) -> IPVersion:
+    return IPVersion.All if any(":" in address for address in addresses) else IPVersion.V4Only
+
+
+def _read(info: AsyncServiceInfo) -> Announcement | None:
+    """What was announced, None where it is not of our making. Everything in it is a stranger's text."""
+    told = {key: value or "" for key, value in info.decoded_properties.items()}
+    protocol, mark, swarm = told.get("v", ""), told.get("n", ""), told.get("s", "")
+    if not protocol.isdecimal() or len(protocol) > 4 or not 1 <= len(mark) <= 64 or not 1 <= len(swarm) <= 64:
+        return None
+    slots = tuple(int(slot) for slot in told.get("i", "").split(",")[:8] if slot.isdecimal() and len(slot) <= 11)
+    port = info.port or 0
+    addresses = tuple(
+        f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+        for address in info.parsed_addresses()[:8]
+        # A link-local address means nothing without its interface, and is never the only one.
+        if not address.startswith("fe80:")
+    )
+    if not addresses or not 0 < port < 65536:
+        return None
+    return Announcement(int(protocol), mark, swarm, slots, addresses)

