@@ -158,6 +158,10 @@ async def _serve(paths: Paths, settings: Settings, *, private: bool, keep: bool)
     watching = TaskGroup()
     try:
         await node.start()
+    except BaseException:
+        bound.close()
+        raise
+    try:
         await listener.start()
         _write_node_file(paths, node.id, listener.port, private=private)
         _log.info("node %s (%s) on port %d, Python %s", node.id, __version__, listener.port, platform.python_version())

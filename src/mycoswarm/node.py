@@ -130,9 +130,13 @@ class Node:
         self._fabric.add_handler("POST", PULL_PATH, self._peer_pull)
         self._fabric.add_handler("POST", REMOVE_PATH, self._peer_remove)
         self._embedded = await _embedded(self._store, self._settings)
-        # Before the port opens: whoever asks as soon as it answers must find the models.
+        # Before the ports open: whoever asks as soon as they answer must find the models.
         await self._look()
-        await self._fabric.start()
+        try:
+            await self._fabric.start()
+        except BaseException:
+            await self._close_engines()
+            raise
         self._tasks.start(self._publish(), "publish this node's record")
         self._tasks.start(self._learn(), "look at the hardware and the engines")
         code = self._settings.join or _read(self._paths.join_file)
@@ -143,6 +147,9 @@ class Node:
         """Say goodbye to peers and end every child. The user port is closed before this."""
         await self._tasks.close()
         await self._fabric.close()
+        await self._close_engines()
+
+    async def _close_engines(self) -> None:
         await asyncio.gather(*(engine.close() for engine in self._engines))
 
     # What the user port asks
@@ -362,7 +369,7 @@ class Node:
         return classify.classify(self._report, self._own + self._found)
 
     def _record_warnings(self) -> tuple[str, ...]:
-        return (self._report.warnings if self._report else ()) + self._store.problems()
+        return self._report.warnings if self._report else ()
 
 
 def _same_engine(one: EngineFound, found: Iterable[EngineFound]) -> bool:

@@ -1,70 +1,82 @@
-"""[io] The user port's ASGI application: the guard in front, hot routes, and Litestar for the rest."""
+"""[io] The user port's ASGI application: the guard, the table of routes, and errors in the caller's own shape."""
 
 import logging
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qsl
 
 import msgspec
-from litestar import Litestar, Request, Response
-from litestar.exceptions import HTTPException
-from litestar.openapi import OpenAPIConfig
 
 from mycoswarm import __version__
 from mycoswarm.api import auth, native, openai
-from mycoswarm.api.asgi import App, ClientGone, Receive, Scope, Send, send_error, send_response
+from mycoswarm.api.asgi import App, ClientGone, Receive, Scope, Send, read_body, send_error, send_response
 from mycoswarm.api.node import NodeService
-from mycoswarm.api.schema import raw_paths
+from mycoswarm.api.routes import Call, Found, Route, Table, openapi, problem_of_decoding
 from mycoswarm.api.streams import StreamRoutes
-from mycoswarm.core.errors import InvalidRequest, MycoError, NotFound
+from mycoswarm.core.errors import MycoError, NotFound
 
 _log = logging.getLogger(__name__)
 
-
-class WrongMethod(InvalidRequest):
-    """The path exists, the method does not."""
-
-    code = "method_not_allowed"
-    status = 405
+MAX_ANSWER_BODY = 1024 * 1024
+"""Bytes of a body that is no conversation."""
 
 
 def create_app(node: NodeService, token: str) -> App:
     """The application over `node`; `token` guards all that is not inference or a list."""
-    framework = _framework(node)
-    streams = StreamRoutes(node)
-    hot: dict[str, dict[str, App]] = {
-        "/healthz": {"GET": _health(node)},
-        "/schema": {"GET": _schema(framework)},
-        "/v1/models": {"GET": _models(node)},
-        "/v1/chat/completions": {"POST": streams.chat_completions},
-        "/swarm/v1/chat": {"POST": streams.chat},
-        "/swarm/v1/route": {"POST": streams.route},
-        "/swarm/v1/models/pull": {"POST": streams.pull},
-    }
+    table = Table((*native.routes(node), *_openai_routes(node)))
+    document = Route(
+        method="GET",
+        path="/schema",
+        name="schema",
+        summary="This document",
+        tag="swarm",
+        reply={"type": "object"},
+        answer=lambda _: _schema(table),
+        free=True,
+    )
+    table = Table((*table.routes, document))
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
+        reply = _tag(send, node)
         path: str = scope["path"]
-        method: str = scope["method"]
-        tagged = _tag(send, node)
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        if refusal := auth.check(method, path, headers, token):
-            await _refuse(tagged, path, refusal)
-            return
         try:
-            if path.startswith("/v1/models/") and method == "GET":
-                await _one_model(node, unquote(path.removeprefix("/v1/models/")), tagged)
-            elif (methods := hot.get(path)) is None:
-                await framework(scope, receive, tagged)  # pyright: ignore[reportArgumentType] the same protocol, narrower types
-            elif handler := methods.get(method):
-                await handler(scope, receive, tagged)
-            else:
-                allowed = ", ".join(methods)
-                await _refuse(tagged, path, WrongMethod(f"{path} does not take {method}", f"it takes {allowed}"))
+            await _serve(scope, receive, reply)
         except ClientGone:
             return
+        except MycoError as problem:
+            await _refuse(reply, path, problem)
+        except Exception:  # the boundary of the process: a bug must reach the client as an error of its dialect
+            _log.exception("%s %s failed", scope["method"], path)
+            await _refuse(reply, path, MycoError("this node failed to answer", "this is our bug: see `mycoswarm logs`"))
+
+    async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        if refusal := auth.check_origin(headers):
+            raise refusal
+        found = table.find(scope["method"], scope["path"])
+        if refusal := auth.check_token(found.route, headers, token):
+            raise refusal
+        if found.route.app is not None:
+            await found.route.app(scope, receive, send)
+        else:
+            await _answer(found, scope, receive, send)
 
     return app
+
+
+async def _answer(found: Found, scope: Scope, receive: Receive, send: Send) -> None:
+    route = found.route
+    assert route.answer is not None, "a route has an answer or an app"
+    body: Any = None
+    if route.body is not None:
+        try:
+            body = msgspec.json.decode(await read_body(receive, MAX_ANSWER_BODY), type=route.body)
+        except msgspec.DecodeError as problem:
+            raise problem_of_decoding(problem) from None
+    query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+    reply = await route.answer(Call(found.path, query, body))
+    await send_response(send, route.status, reply if isinstance(reply, bytes) else msgspec.json.encode(reply))
 
 
 async def _refuse(send: Send, path: str, problem: MycoError) -> None:
@@ -89,76 +101,54 @@ def _tag(send: Send, node: NodeService) -> Send:
     return tagged
 
 
-def _health(node: NodeService) -> App:
-    body = msgspec.json.encode({"status": "ok", "node": node.id, "version": __version__})
-
-    async def health(scope: Scope, receive: Receive, send: Send) -> None:
-        await send_response(send, 200, body)
-
-    return health
+async def _schema(table: Table) -> bytes:
+    return msgspec.json.encode(openapi(table, __version__))
 
 
-def _models(node: NodeService) -> App:
-    async def models(scope: Scope, receive: Receive, send: Send) -> None:
-        await send_response(send, 200, openai.models_json(node.models()))
+def _openai_routes(node: NodeService) -> tuple[Route, ...]:
+    streams = StreamRoutes(node)
+    theirs: dict[str, Any] = {"type": "object", "description": "as in OpenAI's API reference"}
 
-    return models
+    async def models(_: Call) -> bytes:
+        return openai.models_json(node.models())
 
+    async def model(call: Call) -> dict[str, Any]:
+        name = call.path["model"]
+        for entry in msgspec.json.decode(openai.models_json(node.models()))["data"]:
+            if entry["id"] == name:
+                return entry
+        raise NotFound(f"no node has a model named '{name}'", "GET /v1/models lists them")
 
-async def _one_model(node: NodeService, name: str, send: Send) -> None:
-    listed = msgspec.json.decode(openai.models_json(node.models()))["data"]
-    for entry in listed:
-        if entry["id"] == name:
-            await send_response(send, 200, msgspec.json.encode(entry))
-            return
-    problem = NotFound(f"no node has a model named '{name}'", "GET /v1/models lists them")
-    await send_response(send, problem.status, openai.error_json(problem))
-
-
-def _schema(framework: Litestar) -> App:
-    made: list[bytes] = []
-
-    async def schema(scope: Scope, receive: Receive, send: Send) -> None:
-        if not made:
-            document = framework.openapi_schema.to_schema()
-            paths, components = raw_paths()
-            document["paths"] = dict(sorted({**document["paths"], **paths}.items()))
-            parts = document.setdefault("components", {}).setdefault("schemas", {})
-            document["components"]["schemas"] = {**components, **parts}
-            made.append(msgspec.json.encode(document))
-        await send_response(send, 200, made[0])
-
-    return schema
-
-
-def _framework(node: NodeService) -> Litestar:
-    def ours(_request: Request[Any, Any, Any], problem: MycoError) -> Response[Any]:
-        return Response({"error": msgspec.to_builtins(problem.body())}, status_code=problem.status)
-
-    def theirs(request: Request[Any, Any, Any], problem: HTTPException) -> Response[Any]:
-        match problem.status_code:
-            case 404:
-                error: MycoError = NotFound(
-                    f"there is nothing at {request.url.path}", "GET /schema lists what there is"
-                )
-            case 405:
-                error = WrongMethod(f"{request.url.path} does not take {request.method}", "see /schema")
-            case status if status < 500:
-                error = InvalidRequest(f"the request does not fit the API: {problem.detail}", "see /schema")
-            case _:
-                error = MycoError(problem.detail, "see `mycoswarm logs`")
-        return ours(request, error)
-
-    def bug(request: Request[Any, Any, Any], problem: Exception) -> Response[Any]:
-        _log.error("%s %s failed", request.method, request.url.path, exc_info=problem)
-        return ours(request, MycoError("this node failed to answer", "this is our bug: see `mycoswarm logs`"))
-
-    return Litestar(
-        route_handlers=[native.routes(node)],
-        exception_handlers={MycoError: ours, HTTPException: theirs, Exception: bug},
-        openapi_config=OpenAPIConfig(
-            title="mycoSwarm", version=__version__, description="One private AI out of the machines you own.", path="/-"
+    return (
+        Route(
+            method="GET",
+            path="/v1/models",
+            name="openai_models",
+            summary="Every model of the swarm that can answer now",
+            tag="openai",
+            reply=theirs,
+            answer=models,
+            free=True,
         ),
-        logging_config=None,
-        request_max_body_size=1024 * 1024,
+        Route(
+            method="GET",
+            path="/v1/models/{model...}",
+            name="openai_model",
+            summary="One model",
+            tag="openai",
+            reply=theirs,
+            answer=model,
+            free=True,
+        ),
+        Route(
+            method="POST",
+            path="/v1/chat/completions",
+            name="openai_chat",
+            summary="Chat in OpenAI's dialect; server-sent events where `stream` is true",
+            tag="openai",
+            body=theirs,
+            reply=theirs,
+            app=streams.chat_completions,
+            free=True,
+        ),
     )

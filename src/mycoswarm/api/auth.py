@@ -9,38 +9,18 @@ import hmac
 from collections.abc import Mapping
 from ipaddress import ip_address
 
+from mycoswarm.api.routes import Route
 from mycoswarm.core.errors import MycoError, Refused, TokenRequired
-
-FREE = frozenset(
-    {
-        ("GET", "/healthz"),
-        ("GET", "/schema"),
-        ("GET", "/v1/models"),
-        ("POST", "/v1/chat/completions"),
-        ("GET", "/swarm/v1/node"),
-        ("GET", "/swarm/v1/nodes"),
-        ("GET", "/swarm/v1/models"),
-        ("GET", "/swarm/v1/ps"),
-        ("GET", "/swarm/v1/tasks"),
-        ("POST", "/swarm/v1/chat"),
-        ("POST", "/swarm/v1/route"),
-    }
-)
-"""Inference and lists."""
-
-FREE_BELOW = (("GET", "/swarm/v1/tasks/"), ("GET", "/v1/models/"))
 
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
 
 
-def check(method: str, path: str, headers: Mapping[str, str], token: str) -> MycoError | None:
-    """The refusal for this request, or None.
+def check_origin(headers: Mapping[str, str]) -> MycoError | None:
+    """The refusal of a request that a foreign web page or a rebound name sends; no token helps it.
 
     Args:
         headers: lower-case names.
-        token: of this node; must not be empty.
     """
-    assert token, "a node without a token must not listen"
     host = headers.get("host", "")
     if not _is_loopback(host):
         return Refused(f"the host '{host}' is not this machine's own", "use http://127.0.0.1 or http://localhost")
@@ -49,16 +29,27 @@ def check(method: str, path: str, headers: Mapping[str, str], token: str) -> Myc
         return Refused(f"pages of '{origin}' may not use this node", "only its own dashboard may")
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return Refused("another web site may not use this node", "only its own dashboard may")
+    return None
+
+
+def check_token(route: Route, headers: Mapping[str, str], token: str) -> MycoError | None:
+    """The refusal of a request that lacks the token it needs, or None.
+
+    Args:
+        token: of this node; must not be empty.
+    """
+    assert token, "a node without a token must not listen"
     if _bearer(headers, token):
         return None
     if any(name in headers for name in _FORWARDED):
         return TokenRequired(
             "this request came through a proxy, so loopback's exemption does not hold", "send the node's token"
         )
-    if (method, path) in FREE or any(method == verb and path.startswith(prefix) for verb, prefix in FREE_BELOW):
+    if route.free:
         return None
     return TokenRequired(
-        f"{method} {path} needs this node's token", "send `Authorization: Bearer …` with the text of the token file"
+        f"{route.method} {route.path} needs this node's token",
+        "send `Authorization: Bearer …` with the text of the token file",
     )
 
 

@@ -1,12 +1,16 @@
-"""[io] Our own dialect under `/swarm/v1`: lists, membership and models as Litestar handlers."""
+"""Our own dialect under `/swarm/v1`: the routes over a node. Thin: the node does the work and raises the errors."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from litestar import Router, delete, get, post
-from litestar.params import Parameter
+import msgspec
 
+from mycoswarm import __version__
 from mycoswarm.api.node import NodeService
+from mycoswarm.api.routes import Call, Query, Route
+from mycoswarm.api.streams import StreamRoutes
+from mycoswarm.core.chat import ChatRequest, Delta
 from mycoswarm.core.ids import RequestId
+from mycoswarm.core.model import Progress
 from mycoswarm.core.task import Task
 from mycoswarm.core.views import (
     Invitation,
@@ -17,65 +21,146 @@ from mycoswarm.core.views import (
     Models,
     NodeDetail,
     Nodes,
+    PullBody,
     Removed,
+    Routed,
     Running,
     Tasks,
 )
 
+_BASE = "/swarm/v1"
+_ON_NODE = Query("node", "id or name of the node; without it the one that has the model")
 
-def routes(node: NodeService) -> Router:
-    """The handlers, all of them thin: `node` does the work and raises the errors."""
 
-    @get("/node", summary="This node", tags=["swarm"])
-    async def detail() -> NodeDetail:
+class Healthy(msgspec.Struct, frozen=True):
+    """`GET /healthz`."""
+
+    status: str
+    node: str
+    version: str
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """Answer of `POST /swarm/v1/shutdown`."""
+
+    status: str
+
+
+def routes(node: NodeService) -> tuple[Route, ...]:
+    """Lists, membership, models, and the two streams."""
+    streams = StreamRoutes(node)
+
+    async def health(_: Call) -> Healthy:
+        return Healthy("ok", node.id, __version__)
+
+    async def detail(_: Call) -> NodeDetail:
         return node.detail()
 
-    @get("/nodes", summary="Every node of the swarm", tags=["swarm"])
-    async def nodes() -> Nodes:
+    async def nodes(_: Call) -> Nodes:
         return node.nodes()
 
-    @get("/models", summary="Every model of the swarm, and what could be fetched", tags=["swarm"])
-    async def models() -> Models:
+    async def models(_: Call) -> Models:
         return node.models()
 
-    @get("/ps", summary="Loaded models and running work", tags=["swarm"])
-    async def running() -> Running:
+    async def running(_: Call) -> Running:
         return node.running()
 
-    @get("/tasks", summary="What became of this node's requests", tags=["swarm"])
-    async def tasks() -> Tasks:
+    async def tasks(_: Call) -> Tasks:
         return Tasks(node.tasks())
 
-    @get("/tasks/{task_id:str}", summary="One request; state `unknown` where nothing is known of it", tags=["swarm"])
-    async def task(task_id: str) -> Task:
-        return node.task(RequestId(task_id))
+    async def task(call: Call) -> Task:
+        return node.task(RequestId(call.path["id"]))
 
-    @post("/invite", status_code=200, summary="A code that lets one machine in; founds the swarm", tags=["membership"])
-    async def invite(data: InviteBody) -> Invitation:
-        return await node.invite(data.headless, data.name)
+    async def route(call: Call) -> Routed:
+        return Routed(node.place(call.body))
 
-    @post("/join", status_code=200, summary="Join a swarm by a code", tags=["membership"])
-    async def join(data: JoinBody) -> Joined:
-        return await node.join(data.code, data.address)
+    async def invite(call: Call) -> Invitation:
+        return await node.invite(call.body.headless, call.body.name)
 
-    @post("/leave", status_code=200, summary="Leave the swarm", tags=["membership"])
-    async def leave() -> Left:
+    async def join(call: Call) -> Joined:
+        return await node.join(call.body.code, call.body.address)
+
+    async def leave(_: Call) -> Left:
         return await node.leave()
 
-    @delete("/models/{name:path}", status_code=200, summary="Delete a model from a node's disk", tags=["models"])
-    async def remove(
-        name: str, on_node: Annotated[str, Parameter(query="node", description="id or name; empty: here")] = ""
-    ) -> Removed:
-        return await node.remove_model(name.removeprefix("/"), on_node)
+    async def remove(call: Call) -> Removed:
+        return await node.remove_model(call.path["name"], call.query.get("node", ""))
 
-    @post("/shutdown", status_code=202, summary="End this node", tags=["swarm"])
-    async def shutdown() -> dict[str, Any]:
+    async def shutdown(_: Call) -> Ending:
         node.shut_down()
-        return {"status": "ending"}
+        return Ending("ending")
 
-    return Router(
-        "/swarm/v1",
-        route_handlers=[
-            detail, nodes, models, running, tasks, task, invite, join, leave, remove, shutdown
-        ],
-    )  # fmt: skip
+    def read(path: str, name: str, summary: str, reply: Any, answer: Any) -> Route:
+        return Route(
+            method="GET", path=path, name=name, summary=summary, tag="swarm", reply=reply, answer=answer, free=True
+        )
+
+    def act(path: str, name: str, summary: str, reply: Any, answer: Any, body: Any = None) -> Route:
+        return Route(
+            method="POST",
+            path=path,
+            name=name,
+            summary=summary,
+            tag="membership",
+            reply=reply,
+            answer=answer,
+            body=body,
+        )
+
+    return (
+        read("/healthz", "health", "The node answers", Healthy, health),
+        read(f"{_BASE}/node", "node", "This node", NodeDetail, detail),
+        read(f"{_BASE}/nodes", "nodes", "Every node of the swarm", Nodes, nodes),
+        read(f"{_BASE}/models", "models", "Every model of the swarm, and what could be fetched", Models, models),
+        read(f"{_BASE}/ps", "ps", "Loaded models and running work", Running, running),
+        read(f"{_BASE}/tasks", "tasks", "What became of this node's requests", Tasks, tasks),
+        read(f"{_BASE}/tasks/{{id}}", "task", "One request; `unknown` where nothing is known of it", Task, task),
+        Route(
+            method="POST",
+            path=f"{_BASE}/route",
+            name="route",
+            summary="Where a request would go now, with every term and every rejection's reason; nothing is run",
+            tag="swarm",
+            body=ChatRequest,
+            reply=Routed,
+            answer=route,
+            free=True,
+        ),
+        Route(
+            method="POST",
+            path=f"{_BASE}/chat",
+            name="chat",
+            summary="Chat: a request in, one JSON line a delta out",
+            tag="swarm",
+            body=ChatRequest,
+            reply=Delta,
+            lines=True,
+            app=streams.chat,
+            free=True,
+        ),
+        act(f"{_BASE}/invite", "invite", "A code that lets one machine in", Invitation, invite, InviteBody),
+        act(f"{_BASE}/join", "join", "Join a swarm by a code", Joined, join, JoinBody),
+        act(f"{_BASE}/leave", "leave", "Leave the swarm", Left, leave),
+        act(f"{_BASE}/shutdown", "shutdown", "End this node", Ending, shutdown),
+        Route(
+            method="POST",
+            path=f"{_BASE}/models/pull",
+            name="pull",
+            summary="Fetch a model onto the best or a named node",
+            tag="models",
+            body=PullBody,
+            reply=Progress,
+            lines=True,
+            app=streams.pull,
+        ),
+        Route(
+            method="DELETE",
+            path=f"{_BASE}/models/{{name...}}",
+            name="remove_model",
+            summary="Delete a model from a node's disk",
+            tag="models",
+            reply=Removed,
+            answer=remove,
+            query=(_ON_NODE,),
+        ),
+    )

@@ -1,4 +1,4 @@
-"""[io] The hot routes as raw ASGI: all that takes a chat request, and all that streams."""
+"""[io] The routes that stream, as raw ASGI."""
 
 import logging
 import time
@@ -20,11 +20,12 @@ from mycoswarm.api.asgi import (
     until_gone,
 )
 from mycoswarm.api.node import NodeService
+from mycoswarm.api.routes import problem_of_decoding
 from mycoswarm.core.chat import ChatRequest, Delta, Error, Start, encode_delta
 from mycoswarm.core.errors import ErrorBody, InvalidRequest, MycoError, from_body
 from mycoswarm.core.ids import RequestId, new_request_id
 from mycoswarm.core.model import Progress
-from mycoswarm.core.views import PullBody, Routed
+from mycoswarm.core.views import PullBody
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -107,15 +108,6 @@ class StreamRoutes:
             request, receive, reply, encode_delta, b"", lambda problem: send_error(send, problem, headers)
         )
 
-    async def route(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """`POST /swarm/v1/route`: where a ChatRequest would go now; nothing is run."""
-        try:
-            placement = self._node.place(_decode(await read_body(receive), ChatRequest))
-        except MycoError as problem:
-            await send_error(send, problem)
-            return
-        await send_response(send, 200, msgspec.json.encode(Routed(placement)))
-
     async def _stream(
         self,
         request: ChatRequest,
@@ -190,7 +182,5 @@ async def _write_progress(reply: StreamReply, steps: AsyncIterator[Progress]) ->
 def _decode(body: bytes, kind: type[_T]) -> _T:
     try:
         return msgspec.json.decode(body, type=kind)
-    except msgspec.ValidationError as problem:
-        raise InvalidRequest(f"the request does not fit the API: {problem}", "see /schema") from None
     except msgspec.DecodeError as problem:
-        raise InvalidRequest(f"the body is not JSON: {problem}", "send a JSON object") from None
+        raise problem_of_decoding(problem) from None
