@@ -49,7 +49,9 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
 def run(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Run:
     """`run("ask", "hi", terminal=True, width=60, stdin="…")`: one command in this process."""
 
-    def run(*arguments: str, terminal: bool = False, width: int = 80, stdin: str = "", typed: str | None = None) -> Result:
+    def run(
+        *arguments: str, terminal: bool = False, width: int = 80, stdin: str = "", typed: str | None = None
+    ) -> Result:
         out, err = io.StringIO(), io.StringIO()
         monkeypatch.setattr("sys.stdin", _Stdin(typed if typed is not None else stdin, terminal=typed is not None))
         printer = Printer(out, err, terminal=terminal, width=width)

@@ -55,6 +55,7 @@ def test_a_tied_node_ends_with_us(paths: Paths) -> None:
     ticks = []
     started = daemon.start(paths, ["--private"], tied=True, tick=lambda: ticks.append(1))
     found = daemon.find(paths)
+    assert found is not None
     assert found == started.node
     assert found.private
     assert ticks
@@ -97,7 +98,7 @@ def test_a_node_that_cannot_start_says_why(paths: Paths, monkeypatch: pytest.Mon
     monkeypatch.setenv("FAKE_NODE", '{"start_error": "port 6926 is taken"}')
     paths.state.mkdir(parents=True)
     paths.log_file.write_text("error: something of yesterday\n")
-    with pytest.raises(Fixable, match="^port 6926 is taken$") as caught:
+    with pytest.raises(Fixable, match=r"^port 6926 is taken$") as caught:
         daemon.start(paths, tied=True)
     assert caught.value.hint == "choose another one with --port"
     assert caught.value.exit_code == 1
@@ -133,13 +134,17 @@ def test_detect_is_the_report_as_it_came() -> None:
         ("error: port 1 is taken\nhint: choose another\n", 1, Fixable, "port 1 is taken", "choose another"),
         ("INFO starting\nerror: bad setting\n", 2, InvalidRequest, "bad setting", "`mycoswarm logs` may tell more"),
         ("error: first\nhint: one\nerror: last\nhint: two\n", 1, Fixable, "last", "two"),
-        ("Traceback:\nModuleNotFoundError: no x\n", 1, Fixable, "ModuleNotFoundError: no x", "`mycoswarm logs` may tell more"),
+        (
+            "Traceback:\nModuleNotFoundError: no x\n",
+            1,
+            Fixable,
+            "ModuleNotFoundError: no x",
+            "`mycoswarm logs` may tell more",
+        ),
         ("", 70, MycoError, "the node ended at once with exit code 70", "`mycoswarm logs` may tell more"),
         ("", -9, Fixable, "the node ended at once with exit code -9", "`mycoswarm logs` may tell more"),
     ],
 )
-def test_the_reason_is_what_it_said_last(
-    said: str, code: int, kind: type[MycoError], message: str, hint: str
-) -> None:
+def test_the_reason_is_what_it_said_last(said: str, code: int, kind: type[MycoError], message: str, hint: str) -> None:
     error = daemon.reason(said, code)
     assert (type(error), error.message, error.hint) == (kind, message, hint)

@@ -40,11 +40,8 @@ def test_a_chat_is_its_deltas_in_order(node: FakeNode) -> None:
 
 def test_deltas_come_one_by_one(node: FakeNode) -> None:
     node.script.pace = 0.05
-    times = []
     with connect(node.paths).chat(HELLO) as stream:
-        for delta in stream:
-            if isinstance(delta, Text):
-                times.append(time.monotonic())
+        times = [time.monotonic() for delta in stream if isinstance(delta, Text)]
     assert len(times) > 5
     assert times[-1] - times[0] > 0.2
 
@@ -157,7 +154,9 @@ def raw() -> Iterator[tuple[int, list[bytes]]]:
     thread.join(2)
 
 
-def test_a_silent_node_is_not_waited_for_for_ever(raw: tuple[int, list[bytes]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_node_is_not_waited_for_for_ever(
+    raw: tuple[int, list[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(http, "SILENCE_TIMEOUT", 0.2)
     port, said = raw
     with pytest.raises(DaemonUnreachable, match="does not answer"):

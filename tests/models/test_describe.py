@@ -49,7 +49,10 @@ def test_an_embedding_model(tmp_path: Path) -> None:
     said = described(tmp_path, architecture="bert")
     assert said.abilities.embed
     assert not said.abilities.chat
-    assert described(tmp_path, keys={"llama.pooling_type": 1}).abilities.embed
+    assert not said.pooled
+    pooled = described(tmp_path, keys={"llama.pooling_type": 1})
+    assert pooled.abilities.embed
+    assert pooled.pooled
 
 
 def test_explicit_lengths_and_heads_by_layer(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The header parser against files of the `gguf` package, and against damaged ones."""
 
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 import gguf
@@ -66,10 +67,9 @@ def test_a_file_cut_in_its_header(sample: Path, part: float) -> None:
 def test_damage_is_an_error_or_nothing(sample: Path, at: int, junk: bytes) -> None:
     damaged = bytearray(sample.read_bytes())
     damaged[at : at + len(junk)] = junk
-    try:
-        gguf_header.parse(bytes(damaged), "damaged")
-    except ModelCorrupt as problem:
-        assert problem.message.startswith("damaged is not a whole GGUF file")
+    # Any other error fails the test: nothing but this one may come out of a hostile file.
+    with suppress(ModelCorrupt):
+        assert gguf_header.parse(bytes(damaged), "damaged").version in (2, 3)
 
 
 @given(st.binary(max_size=300))

@@ -11,35 +11,46 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mycoswarm.cli.printer import Printer
     from mycoswarm.client.http import Client
+    from mycoswarm.core.views import NodeDetail, Nodes
 
-PATIENCE = 2.0
-"""Seconds that the others get to be heard: members of a swarm see each other within that."""
+PATIENCE = 3.0
+"""Seconds for this machine to be looked at (a second and a half), and for the others to be heard (two at most)."""
 
 _POLL = 0.1
 _COLUMN = 9
 
 
 def say(printer: "Printer", client: "Client") -> None:
-    """This machine at once; the others as soon as they are seen, two seconds later at most."""
+    """This machine as soon as it knows itself, then the others as soon as they are seen; three seconds at most."""
     from mycoswarm.cli import render
 
-    printer.facts(render.banner(client.node()), _COLUMN)
-    printer.out.flush()
     deadline = time.monotonic() + PATIENCE
-    while True:
-        detail, nodes = client.node(), client.nodes()
-        if detail.swarm is not None:
-            complete = all(node.state in ("self", "up") for node in nodes.nodes)
-        else:
-            complete = any(nearby.swarm for nearby in detail.nearby)
-        if complete or time.monotonic() > deadline:
-            break
+    printer.status("looking at this machine …")
+    detail = client.node()
+    while (detail.view.record is None or detail.view.record.hardware is None) and time.monotonic() < deadline:
         time.sleep(_POLL)
+        detail = client.node()
+    printer.clear_status()
+    printer.facts(render.banner(detail), _COLUMN)
+    printer.out.flush()
+    printer.status("listening for others …")
+    nodes = client.nodes()
+    while not _complete(detail, nodes) and time.monotonic() < deadline:
+        time.sleep(_POLL)
+        detail, nodes = client.node(), client.nodes()
+    printer.clear_status()
     facts, advice = render.neighbours(detail, nodes, client.models())
     printer.facts(facts, _COLUMN)
     printer.line()
     printer.line(advice, "strong")
     printer.out.flush()
+
+
+def _complete(detail: "NodeDetail", nodes: "Nodes") -> bool:
+    """Is everybody heard who can be expected?"""
+    if detail.swarm is not None:
+        return all(node.state in ("self", "up") for node in nodes.nodes)
+    return any(nearby.swarm for nearby in detail.nearby)
 
 
 def main(pid: int) -> None:

@@ -8,7 +8,7 @@ from mycoswarm.cli.app import App, Verb, pass_app
 @click.command(cls=Verb)
 @pass_app
 def down(app: App) -> None:
-    """Stop the node of this machine, whoever started it."""
+    """Stop this node, whoever started it."""
     from mycoswarm.client import daemon
     from mycoswarm.core.errors import DaemonUnreachable
 

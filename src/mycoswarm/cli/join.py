@@ -11,7 +11,7 @@ from mycoswarm.cli.app import App, Verb, json_option, pass_app
 @json_option
 @pass_app
 def join(app: App, code: str, peer: str, as_json: bool) -> None:
-    """Enter a swarm with the code that `mycoswarm invite` shows on one of its machines."""
+    """Enter a swarm with a code, the one that `mycoswarm invite` shows on any of its machines."""
     from mycoswarm.cli import words
     from mycoswarm.core.views import JoinBody
 
@@ -25,6 +25,6 @@ def join(app: App, code: str, peer: str, as_json: bool) -> None:
         app.printer.json(view)
         return
     app.printer.line(
-        f"This machine is now in '{view.swarm.name}' ({words.count(view.swarm.members, 'member')}).", "good"
+        f"This machine is now in “{view.swarm.name}” ({words.count(view.swarm.members, 'member')}).", "good"
     )
     app.printer.note("Talk: mycoswarm chat. Who is there: mycoswarm nodes", style="")

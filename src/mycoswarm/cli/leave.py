@@ -17,12 +17,12 @@ def leave(app: App, yes: bool, as_json: bool) -> None:
     swarm = client.node().swarm
     if swarm is not None and not yes:
         if not app.printer.can_ask:
-            raise Refused(f"leaving '{swarm.name}' needs a yes", "mycoswarm leave --yes")
-        if not app.printer.confirm(f"Leave '{swarm.name}'? To return, this machine needs a new code.", default=False):
+            raise Refused(f"leaving “{swarm.name}” needs a yes", "mycoswarm leave --yes")
+        if not app.printer.confirm(f"Leave “{swarm.name}”? To return, this machine needs a new code.", default=False):
             app.printer.note("Nothing was changed.")
             return
     view = client.leave()
     if as_json:
         app.printer.json(view)
     else:
-        app.printer.line(f"This machine has left '{view.swarm}'.")
+        app.printer.line(f"This machine has left “{view.swarm}”.")

@@ -187,7 +187,7 @@ class Stream:
 
     def end(self) -> str:
         """No more will come: draw what is left and let go of it."""
-        out = self._advance() + self._draw(self._open)
+        out = self._advance()
         self._region.release()
         self._open = ""
         return out

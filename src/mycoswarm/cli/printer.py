@@ -285,7 +285,7 @@ class Printer:
     def _styled(self, text: str, style: Style, stream: IO[str]) -> str:
         if not self._is_terminal(stream):
             return clean(text)
-        if not style or (os.environ.get("NO_COLOR") and style not in ("dim", "strong")):
+        if not style or not text or (os.environ.get("NO_COLOR") and style not in ("dim", "strong")):
             return clean(text)
         return f"\x1b[{_SGR[style]}m{clean(text)}\x1b[0m"
 

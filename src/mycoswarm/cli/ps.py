@@ -9,7 +9,7 @@ from mycoswarm.cli.app import App, Verb, json_option, pass_app
 @json_option
 @pass_app
 def ps(app: App, as_json: bool) -> None:
-    """Show the loaded models of the swarm and the work of this node that is not done yet."""
+    """Show what is loaded and running: the models in memory in the whole swarm, and this node's unfinished work."""
     import time
 
     from mycoswarm.cli import render

@@ -153,7 +153,7 @@ def tasks(work: Iterable[Task], names: dict[str, str], now: float) -> Table:
         )
         for task in work
     )
-    return Table(("task", "kind", "state", "model", "node", "age"), rows, frozenset({5}))
+    return Table(("task", "kind", "state", "model", "node", "age"), rows, frozenset({5}), spare=(1, 4))
 
 
 def status(
@@ -202,7 +202,7 @@ def next_step(detail: NodeDetail, available: Models, members: Sequence[NodeView]
 def joining(nearby: Sequence[NearbySwarm]) -> str:
     """What a machine outside is told about the swarm that it hears."""
     swarms = [swarm for swarm in nearby if swarm.swarm]
-    which = f"Swarm '{swarms[0].swarm}' is" if len(swarms) == 1 else f"{len(swarms)} swarms are"
+    which = f"Swarm “{swarms[0].swarm}” is" if len(swarms) == 1 else f"{len(swarms)} swarms are"
     return f"{which} here. Enter the code that `mycoswarm invite` shows on any member: mycoswarm join CODE"
 
 
@@ -251,7 +251,7 @@ def invitation(view: Invitation) -> list[tuple[str, Style]]:
     """The code, where to type it, and how long it counts, as lines."""
     lines: list[tuple[str, Style]] = []
     if view.founded:
-        lines.append((f"This founds the swarm '{view.swarm}', and this machine keeps its roster.", ""))
+        lines.append((f"This founds the swarm “{view.swarm}”, and this machine keeps its roster.", ""))
     edge = "─" * (len(view.code) + 4)
     code: list[tuple[str, Style]] = [
         ("", ""),
@@ -259,7 +259,7 @@ def invitation(view: Invitation) -> list[tuple[str, Style]]:
         (f"    │  {view.code}  │", "accent"),
         (f"    └{edge}┘", "accent"),
         ("", ""),
-        (f"On the machine that shall join '{view.swarm}':  mycoswarm up, then", ""),
+        (f"On the machine that shall join “{view.swarm}”:  mycoswarm up, then", ""),
         (f"    mycoswarm join {view.code}", "strong"),
         (f"It lets one machine in and counts for {words.duration(view.expires_in)}.", "dim"),
     ]
@@ -359,7 +359,7 @@ def report(found: Report) -> list[Table | list[tuple[str, Cell]]]:
                     for card in found.gpus
                 ),
                 frozenset({2, 3}),
-                (6, 4, 3),
+                (4, 3),
                 title="GPUs",
             )
         )
@@ -456,7 +456,7 @@ def _members(members: Sequence[NodeView]) -> list[tuple[str, Cell]]:
 def _nearby(swarm: NearbySwarm) -> str:
     if not swarm.swarm:
         return words.count(swarm.nodes, "machine") + " without a swarm"
-    return f"swarm '{swarm.swarm}' ({words.count(swarm.nodes, 'machine')})"
+    return f"swarm “{swarm.swarm}” ({words.count(swarm.nodes, 'machine')})"
 
 
 def _place_name(place: ModelPlace) -> str:

@@ -303,7 +303,10 @@ def _prompt_session(repl: Repl) -> "PromptSession[str]":
 
 @contextlib.contextmanager
 def _silent_keyboard() -> Iterator[None]:
-    """No echo while an answer is drawn: keys typed ahead would land in the middle of it. They stay for the prompt."""
+    """No echo while an answer is drawn: keys typed ahead would land in the middle of it.
+
+    They stay for the prompt, key by key: collected into lines, a Ctrl-D among them would reach it as a zero byte.
+    """
     import termios
 
     try:
@@ -313,7 +316,7 @@ def _silent_keyboard() -> Iterator[None]:
         yield
         return
     silent = [*before]
-    silent[3] = before[3] & ~termios.ECHO
+    silent[3] = before[3] & ~(termios.ECHO | termios.ICANON)
     termios.tcsetattr(descriptor, termios.TCSANOW, silent)
     try:
         yield

@@ -1,15 +1,21 @@
 """Figures as people read them: sizes, durations, speeds, machines. Pure."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from mycoswarm.core.hardware import HardwareSummary
 from mycoswarm.core.ids import short
-from mycoswarm.core.model import ModelOffer, Speed
-from mycoswarm.core.node import NodeView
+
+if TYPE_CHECKING:
+    from mycoswarm.core.hardware import HardwareSummary
+    from mycoswarm.core.model import ModelOffer, Speed
+    from mycoswarm.core.node import NodeView
 
 _CONTROL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # a whole sequence, where it came in one piece
+    r"|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)"  # a window's title and the like
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 )
 

@@ -153,12 +153,15 @@ def explain(returncode: int | None, tail: tuple[str, ...]) -> str:
         return "its process was killed; most likely the machine ran out of memory"
     if returncode == -signal.SIGILL:
         return "this processor lacks an instruction that the engine was built for"
-    said = [line.partition(": ")[2] or line for line in tail if " E " in line[:24]]
-    if said:
-        # The first error is the cause, those after it are its consequences.
-        return said[0].strip()
     if returncode is not None and returncode < 0:
-        return f"its process ended with {signal.Signals(-returncode).name}"
+        said = next(
+            (line.strip() for line in reversed(tail) if "GGML_ASSERT" in line or "terminate called" in line), ""
+        )
+        return f"its process ended with {signal.Signals(-returncode).name}" + (f" ({said})" if said else "")
+    errors = [line.partition(": ")[2] or line for line in tail if " E " in line[:24]]
+    if errors:
+        # The first error is the cause, those after it are its consequences.
+        return errors[0].strip()
     return tail[-1].strip() if tail else f"its process ended with status {returncode}"
 
 

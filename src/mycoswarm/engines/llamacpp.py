@@ -25,6 +25,7 @@ from mycoswarm.core.errors import (
     EngineFailed,
     InvalidRequest,
     ModelCorrupt,
+    MycoError,
     UnknownModel,
 )
 from mycoswarm.core.hardware import EngineKind
@@ -46,6 +47,7 @@ _log = logging.getLogger(__name__)
 
 PROMPT_CACHE = 256 << 20
 """Bytes of RAM for prompts that left their slots; llama.cpp's own default is 8 GiB."""
+_MEMORY_STEP = 16 << 20
 _HEARTBEAT_SECONDS = 5.0
 _HEARTBEAT_TIMEOUT = aiohttp.ClientTimeout(total=15.0)
 _HEARTBEATS_MISSED = 3
@@ -79,7 +81,7 @@ class _Known:
     """What is remembered of a model beyond one load."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    loading: bool = False
+    load: "asyncio.Task[_Loaded | MycoError] | None" = None
     speed: Speed | None = None
     needs: int | None = None
     deaths: int = 0
@@ -89,6 +91,10 @@ class _Known:
     """The file that all this was learned of; another one under the name starts anew."""
     checked: int | None = None
     """Modification time in ns at which its bytes were last found right."""
+
+    @property
+    def loading(self) -> bool:
+        return self.load is not None and not self.load.done()
 
 
 class LlamaCpp:
@@ -124,6 +130,9 @@ class LlamaCpp:
         self._loaded: dict[str, _Loaded] = {}
         self._known: dict[str, _Known] = {}
         self._tasks = TaskGroup()
+        self._room = asyncio.Lock()
+        self.bandwidth: float | None = None
+        """Bytes/s of this machine's memory, once somebody has measured it: speeds of models never loaded follow."""
         self._runtime: Path | None = None
         self._closed = False
 
@@ -166,9 +175,11 @@ class LlamaCpp:
         reason = ""
         if loaded is not None:
             state = "loaded"
-            known.needs = loaded.child.rss() or known.needs
+            known.needs = _measured(loaded.child) or known.needs
         elif known.loading:
             state = "loading"
+        elif file.damaged:
+            state, reason = "unfit", file.damaged
         else:
             fits = self._fit(file, available)
             state, reason = ("on_disk", known.reason) if fits.slots else ("unfit", fits.reason)
@@ -183,10 +194,13 @@ class LlamaCpp:
             context=self._context_of(file),
             needs=known.needs or self._fit(file, available).needs,
             abilities=file.abilities,
-            speed=known.speed,
+            speed=known.speed or self._guess(file),
             instruct=file.instruct,
             reason=reason,
         )
+
+    def _guess(self, file: ModelFile) -> Speed | None:
+        return None if self.bandwidth is None else probe.estimate(file.size, self.bandwidth)
 
     async def load(self, model: str) -> AsyncIterator[Progress]:
         file = await self._file(model)
@@ -204,6 +218,8 @@ class LlamaCpp:
         if known is None:
             return
         async with known.lock:
+            if known.load is not None:
+                await asyncio.shield(known.load)
             if (loaded := self._loaded.pop(model, None)) is not None:
                 await self._stop(loaded)
 
@@ -231,8 +247,7 @@ class LlamaCpp:
                 async for delta in answer:
                     yield delta
         except EngineFailed as problem:
-            died = await self._is_dead(loaded)
-            error = loaded.child.failure("died in the middle of an answer") if died else problem
+            error = await self._cause(loaded) or problem
             if not deltas.said:
                 raise error from problem
             yield deltas.error(error)
@@ -281,6 +296,8 @@ class LlamaCpp:
         if model not in files:
             # llama.cpp would answer to any name with whatever it has loaded.
             raise UnknownModel(f"the embedded engine has no model {model!r}", "`mycoswarm models` lists them", near=[])
+        if files[model].damaged:
+            raise ModelCorrupt(files[model].damaged, _mend(model))
         return files[model]
 
     def _check(self, request: ChatRequest, file: ModelFile) -> None:
@@ -312,7 +329,7 @@ class LlamaCpp:
         """The model in memory, loaded now if need be. Raises EngineFailed, ModelCorrupt, Busy."""
         known = self._remember(file.name)
         async with known.lock:
-            if known.file is not None and known.file.digest != file.digest:
+            if known.file is not None and known.file != file:
                 known.speed, known.needs, known.deaths, known.resting_until, known.reason = None, None, 0, 0.0, ""
             known.file = file
             loaded = self._loaded.get(file.name)
@@ -321,21 +338,33 @@ class LlamaCpp:
             rest = known.resting_until - self._clock.monotonic()
             if rest > 0:
                 raise EngineFailed(f"{known.reason}; it is started again in {rest:.0f} s", "try again then")
-            known.loading = True
-            try:
+            if self._closed:
+                raise EngineFailed("the embedded engine is shutting down")
+            if known.load is None or known.load.done():
+                known.load = self._tasks.start(self._load(file, known), f"load {file.name}")
+            load = known.load
+        # Shielded: whoever asked may go away, and the next one who asks wants the model too.
+        outcome = await asyncio.shield(load)
+        if isinstance(outcome, MycoError):
+            raise outcome
+        return outcome
+
+    async def _load(self, file: ModelFile, known: _Known) -> "_Loaded | MycoError":
+        """Load it; what went wrong is returned, because several may wait for this."""
+        try:
+            # One at a time: two that looked at the same free memory would both take it.
+            async with self._room:
                 loaded = await self._start(file, known)
-            except EngineFailed as problem:
-                self._rest(known, problem.message)
-                raise
-            finally:
-                known.loading = False
-            self._loaded[file.name] = loaded
-            self._tasks.start(self._supervise(loaded), f"supervise {file.name}")
-            return loaded
+        except EngineFailed as problem:
+            self._rest(known, problem.message)
+            return problem
+        except (ModelCorrupt, Busy) as problem:
+            return problem
+        self._loaded[file.name] = loaded
+        self._tasks.start(self._supervise(loaded), f"supervise {file.name}")
+        return loaded
 
     async def _start(self, file: ModelFile, known: _Known) -> _Loaded:
-        if self._closed:
-            raise EngineFailed("the embedded engine is shutting down")
         await self._check_bytes(file, known)
         fits = await self._make_room(file)
         context = self._context_of(file)
@@ -355,6 +384,7 @@ class LlamaCpp:
             threads=self._threads,
             prompt_cache=PROMPT_CACHE,
             embed=file.abilities.embed,
+            mean_pooling=not file.pooled,
         )
         began = self._clock.monotonic()
         try:
@@ -364,7 +394,7 @@ class LlamaCpp:
             await self._raise_if_corrupt(file, problem)
             raise
         now = self._clock.monotonic()
-        known.needs = child.rss() or known.needs
+        known.needs = _measured(child) or known.needs
         known.reason = ""
         rate = file.size / max(now - began, 0.001)
         _log.info("loaded %s in %.2f s, %d slots of %d tokens", file.name, now - began, fits.slots, context)
@@ -498,14 +528,19 @@ class LlamaCpp:
         except (aiohttp.ClientError, TimeoutError, OSError):
             return False
 
-    async def _is_dead(self, loaded: _Loaded) -> bool:
-        """Whether a broken answer is the child's end; its exit arrives a moment after its connections break."""
-        return await self._ended_within(loaded, 0.5)
+    async def _cause(self, loaded: _Loaded) -> EngineFailed | None:
+        """Why an answer broke off, where the reason is the child's end: it is heard of a moment after."""
+        if loaded.child.stopping:
+            return EngineFailed(f"{loaded.file.name} was unloaded in the middle of an answer", "ask again")
+        if await self._ended_within(loaded, 0.5):
+            return loaded.child.failure("died in the middle of an answer")
+        return None
 
     @staticmethod
     async def _stop(loaded: _Loaded) -> None:
-        await loaded.session.close()
+        # In this order, so that an answer under way hears of a lost connection and not of a closed session.
         await loaded.child.stop()
+        await loaded.session.close()
         with suppress(OSError):
             loaded.child.socket.unlink(missing_ok=True)
             loaded.child.socket.parent.rmdir()
@@ -518,6 +553,12 @@ def _headers(loaded: _Loaded) -> dict[str, str]:
     return {"Authorization": f"Bearer {loaded.child.api_key}"}
 
 
+def _measured(child: Child) -> int | None:
+    """Memory in steps, so that a node's record does not change with every page."""
+    rss = child.rss()
+    return None if rss is None else -(-rss // _MEMORY_STEP) * _MEMORY_STEP
+
+
 def _missing() -> str | None:
     if importlib.util.find_spec("xllamacpp") is None:
         return 'the engine is not installed: pip install "mycoswarm[engine]"'
@@ -525,9 +566,11 @@ def _missing() -> str | None:
 
 
 def _damaged(file: ModelFile, why: str) -> ModelCorrupt:
-    return ModelCorrupt(
-        f"the model file of {file.name} is damaged: {why}", f"mycoswarm rm {file.name} && mycoswarm pull {file.name}"
-    )
+    return ModelCorrupt(f"the model file of {file.name} is damaged: {why}", _mend(file.name))
+
+
+def _mend(model: str) -> str:
+    return f"mycoswarm rm {model} && mycoswarm pull {model}"
 
 
 def _digest(path: Path) -> str:

@@ -30,6 +30,7 @@ class ChildConfig(msgspec.Struct, frozen=True):
     threads: int
     prompt_cache: int
     embed: bool = False
+    mean_pooling: bool = False
 
 
 class ChildReady(msgspec.Struct, frozen=True):
@@ -83,11 +84,16 @@ def _serve(config: ChildConfig) -> Any:
     params.kv_unified = False
     params.n_ctx = config.context * config.slots
     params.n_parallel = config.slots
+    # Between batches llama.cpp looks whether the client is still there and lets other slots decode: with its default of
+    # 2048, a prompt of 3,600 tokens went on for 7 s after its client had left; with 512 for 1.4 s, at the same speed.
+    params.n_batch = 512
     params.cache_ram_mib = config.prompt_cache >> 20
     params.cpuparams.n_threads = config.threads
     params.cpuparams_batch.n_threads = config.threads
     if config.embed:
         params.embedding = True
+        if config.mean_pooling:
+            params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
         # An embedding is computed in one batch: a shorter one would refuse texts that the context could hold.
         params.n_batch = params.n_ubatch = config.context
     return xllamacpp.Server(params)

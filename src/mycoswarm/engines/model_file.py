@@ -28,6 +28,8 @@ class ModelFile(msgspec.Struct, frozen=True, omit_defaults=True):
     digest: `sha256:…`, None for a file that the owner put there and nobody has hashed yet.
     stamp: modification time in ns at which `digest` was true; a file with another one is hashed again before use.
     context: tokens it was trained for. template: it can render a chat.
+    pooled: an embedding model says itself how its tokens' vectors become one; False takes their mean.
+    damaged: one sentence why it cannot be used; such a file is listed, so that its owner hears of it.
     """
 
     name: str
@@ -42,6 +44,8 @@ class ModelFile(msgspec.Struct, frozen=True, omit_defaults=True):
     template: bool = True
     instruct: bool = True
     abilities: Abilities = Abilities()
+    pooled: bool = True
+    damaged: str = ""
 
 
 class ModelFiles(Protocol):

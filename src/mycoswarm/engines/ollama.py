@@ -207,8 +207,8 @@ class Ollama:
                         yield delta
                 finally:
                     reply.close()
-        except (aiohttp.ClientError, TimeoutError, OSError) as problem:
-            raise broken(url, problem) from problem
+        except (aiohttp.ClientError, TimeoutError, OSError, RuntimeError) as problem:
+            raise broken(url, problem, self._http.session) from problem
 
     async def embed(self, model: str, texts: Sequence[str]) -> list[list[float]]:
         if is_cloud(model):

@@ -48,8 +48,8 @@ async def stream_chat(
             finally:
                 # Never back into the pool: after an event stream its next user would fail.
                 reply.close()
-    except (aiohttp.ClientError, TimeoutError, OSError) as problem:
-        raise broken(base, problem) from problem
+    except (aiohttp.ClientError, TimeoutError, OSError, RuntimeError) as problem:
+        raise broken(base, problem, session) from problem
 
 
 async def fetch_json(
@@ -73,12 +73,15 @@ async def fetch_json(
             return msgspec.json.decode(text) if text else None
     except msgspec.DecodeError as problem:
         raise EngineFailed(f"{url} answered something that is not JSON") from problem
-    except (aiohttp.ClientError, TimeoutError, OSError) as problem:
-        raise broken(url, problem) from problem
+    except (aiohttp.ClientError, TimeoutError, OSError, RuntimeError) as problem:
+        raise broken(url, problem, session) from problem
 
 
-def broken(url: str, problem: Exception) -> EngineFailed:
-    """The error for a connection that could not be made or broke off."""
+def broken(url: str, problem: Exception, session: aiohttp.ClientSession) -> Exception:
+    """The error for a connection that could not be made or broke off; a bug of ours stays what it is."""
+    if isinstance(problem, RuntimeError):
+        # aiohttp's word for a session that was closed while somebody read from it.
+        return EngineFailed(f"{url} is no longer used by this node", "ask again") if session.closed else problem
     if isinstance(problem, TimeoutError):
         return EngineFailed(f"{url} did not answer in time", "is it overloaded, or stopped?")
     if isinstance(problem, aiohttp.ClientConnectorError):

@@ -89,12 +89,15 @@ class Discovery(ServiceListener):
         """Why multicast does not work here; empty where it does."""
         self._port = port
         self._changed = changed
-        self._instance = secrets.token_hex(8)
         self._zeroconf: AsyncZeroconf | None = None
         self._announced: Announcement | None = None
-        self._registered = False
+        self._told: AsyncServiceInfo | None = None
+        self._telling: asyncio.Task[None] | None = None
+        self._names: set[str] = set()
         self._addresses: tuple[str, ...] = ()
         self._seen: dict[str, Announcement] = {}
+        self._order: dict[str, int] = {}
+        self._last = 0
         self._tasks = TaskGroup()
         self._turn = asyncio.Lock()
 
@@ -120,7 +123,7 @@ class Discovery(ServiceListener):
 
     async def announce(self, announcement: Announcement) -> None:
         """Tell the network, in place of what was told before."""
-        if announcement == self._announced and self._registered:
+        if announcement == self._announced and self._told is not None:
             return
         self._announced = announcement
         await self._tell()
@@ -146,7 +149,7 @@ class Discovery(ServiceListener):
         await self._tasks.close()
         if self._zeroconf is not None:
             zeroconf, self._zeroconf = self._zeroconf, None
-            if self._registered:
+            if self._told is not None:
                 await zeroconf.async_unregister_all_services()
             await zeroconf.async_close()
 
@@ -154,9 +157,12 @@ class Discovery(ServiceListener):
         if self._zeroconf is None or self._announced is None:
             return
         async with self._turn:
+            # Every announcement has a name of its own. One that changed in place would be heard beside its former self:
+            # a cache keeps what it heard less than a second ago, and nothing tells which of the two is the newer.
+            instance = secrets.token_hex(8)
             info = AsyncServiceInfo(
                 TYPE,
-                f"{self._instance}.{TYPE}",
+                f"{instance}.{TYPE}",
                 port=self._port,
                 properties={
                     "v": str(self._announced.protocol),
@@ -164,26 +170,34 @@ class Discovery(ServiceListener):
                     "s": self._announced.swarm,
                     "i": ",".join(str(slot) for slot in self._announced.slots),
                 },
-                server=f"{self._instance}.local.",
+                server=f"{instance}.local.",
                 parsed_addresses=list(self._addresses),
             )
+            self._names.add(info.name)
+            before, self._told = self._told, info
+            if self._telling is not None:
+                # It would go on repeating what is withdrawn below, and have the last word.
+                self._telling.cancel()
             try:
-                if self._registered:
-                    sending = await self._zeroconf.async_update_service(info)
-                else:
-                    # The name is random: probing for another owner of it would only cost a second.
-                    sending = await self._zeroconf.async_register_service(info, cooperating_responders=True)
-                    self._registered = True
+                # The name is random: probing for another owner of it would only cost a second.
+                telling = await self._zeroconf.async_register_service(info, cooperating_responders=True)
+                self._telling = self._tasks.start(_finish(telling), "mdns announcement")
+                if before is not None:
+                    withdrawing = await self._zeroconf.async_unregister_service(before)
+                    self._tasks.start(_finish(withdrawing), "mdns withdrawal")
             except OSError as problem:
                 self.problem = f"multicast does not work here ({problem.strerror or problem})"
-                return
-        self._tasks.start(_finish(sending), "mdns announcement")
 
     # zeroconf calls these in the event loop.
 
     def add_service(self, zc: Zeroconf, type_: str, name: str) -> None:
-        if name.startswith(self._instance):
+        if name in self._names:
             return
+        if name not in self._order:
+            if len(self._order) >= MAX_SEEN:
+                return
+            self._last += 1
+            self._order[name] = self._last
         info = AsyncServiceInfo(type_, name)
         if info.load_from_cache(zc):
             self._take(info)
@@ -194,6 +208,7 @@ class Discovery(ServiceListener):
         self.add_service(zc, type_, name)
 
     def remove_service(self, zc: Zeroconf, type_: str, name: str) -> None:
+        self._order.pop(name, None)
         if self._seen.pop(name, None) is not None:
             self._changed()
 
@@ -203,11 +218,17 @@ class Discovery(ServiceListener):
 
     def _take(self, info: AsyncServiceInfo) -> None:
         announcement = _read(info)
-        if announcement is None or (len(self._seen) >= MAX_SEEN and info.name not in self._seen):
+        if announcement is None or info.name not in self._order or self._seen.get(info.name) == announcement:
             return
-        if self._seen.get(info.name) != announcement:
-            self._seen[info.name] = announcement
-            self._changed()
+        # Of what one node has told the latest counts, also where the withdrawal of the former is still on the way, and
+        # whichever was resolved first.
+        same = [name for name, seen in self._seen.items() if seen.addresses == announcement.addresses]
+        if any(self._order[name] > self._order[info.name] for name in same):
+            return
+        for name in same:
+            del self._seen[name]
+        self._seen[info.name] = announcement
+        self._changed()
 
 
 async def _finish(sending: Awaitable[object]) -> None:

@@ -181,7 +181,10 @@ class _Link:
 
 @dataclass
 class _Peer:
-    """heard, lost_at: moments. tried: addresses dialled in the present round. rounds: that failed since the loss."""
+    """heard, lost_at: moments. vouched: when another member last heard it, and which.
+
+    tried: addresses dialled in the present round. rounds: that failed since the loss.
+    """
 
     id: NodeId
     name: str
@@ -199,13 +202,18 @@ class _Peer:
     dial_at: float | None = None
     tried: int = 0
     rounds: int = 0
-    vouched: tuple[float, NodeId] | None = None
+    vouched: tuple[float, NodeId] = (float("-inf"), NodeId(""))
     asked: float = float("-inf")
     roster_pulled: tuple[str, float] = ("", float("-inf"))
     records_pulled: float = float("-inf")
 
     def live(self) -> "list[_Link]":
         return [link for link in self.links.values() if link.live]
+
+    def doomed(self, patience: float) -> float:
+        """The moment at which nobody has heard it for `patience` seconds."""
+        assert self.heard is not None
+        return max(self.heard, self.vouched[0]) + patience
 
     def dialling(self) -> bool:
         return any(link.dialled and not link.live for link in self.links.values())
@@ -295,8 +303,8 @@ class Membership:
             if peer.heard is not None and peer.state == "up":
                 moments.append(peer.heard + SUSPECT_AFTER)
             elif peer.heard is not None and peer.state == "suspect":
-                # Past DOWN_AFTER only a voucher keeps it suspect, and that is asked for again with each beat.
-                moments.append(max(peer.heard + DOWN_AFTER, peer.asked + BEAT))
+                ask = max(peer.asked + BEAT, peer.heard + SUSPECT_AFTER)
+                moments.append(min(ask, peer.doomed(DOWN_AFTER)))
         moments.extend(link.since + OPEN_WITHIN for link in self._links.values() if not link.live)
         self._due = min(moments, default=None)
         return self._due
@@ -419,8 +427,8 @@ class Membership:
                 out.append(Send(link.id, Heard(message.node, age)))
             case Heard():
                 about = self._peers.get(message.node)
-                if about is not None and message.age is not None and message.age <= SUSPECT_AFTER:
-                    about.vouched = (now, peer.id)
+                if about is not None and message.age is not None:
+                    about.vouched = max(about.vouched, (now - message.age, peer.id))
             case Addresses():
                 for node, addresses in message.nodes.items():
                     for address in addresses[:MAX_ADDRESSES]:
@@ -449,7 +457,7 @@ class Membership:
             self._learn(peer, link.address, out)
         elif hello.port > 0 and link.address:
             self._learn(peer, f"{link.address}:{hello.port}", out)
-        peer.lost_at, peer.dial_at, peer.tried, peer.rounds, peer.vouched = None, None, 0, 0, None
+        peer.lost_at, peer.dial_at, peer.tried, peer.rounds = None, None, 0, 0
         for other in peer.live():
             if other is not link and self._superseded(other, link):
                 self._drop(other, peer, out)
@@ -472,12 +480,17 @@ class Membership:
         return one.dialled and self.id > one.node
 
     def _lost(self, link_id: LinkId, now: float, out: list[Command]) -> None:
-        link = self._links.pop(link_id, None)
+        link = self._links.get(link_id)
         if link is None:
             return
+        if link.dialled and not link.live:
+            self._dial_failed(DialFailed(link_id, "it ended the connection at once"), now, out)
+            return
+        del self._links[link_id]
         peer = self._peers[link.node]
         del peer.links[link_id]
         if peer.live() or peer.state not in ("up", "suspect") or not link.live:
+            self._keep_trying(peer, now)
             return
         peer.lost_at, peer.tried, peer.rounds = now, 0, 0
         if peer.addresses and peer.callable:
@@ -492,7 +505,8 @@ class Membership:
             return
         peer = self._peers[link.node]
         del peer.links[event.link]
-        if peer.live():
+        if peer.live() or not link.dialled:
+            self._keep_trying(peer, now)
             return
         peer.tried += 1
         if peer.tried < len(peer.addresses):
@@ -582,37 +596,39 @@ class Membership:
             if peer.dial_at is not None and now >= peer.dial_at:
                 self._dial(peer, now, out)
         for link in list(self._links.values()):
-            if not link.live and now - link.since >= OPEN_WITHIN:
+            if not link.live and now >= link.since + OPEN_WITHIN:
                 out.append(Close(link.id))
                 self._dial_failed(DialFailed(link.id, "it does not say who it is"), now, out)
 
     def _check_silence(self, peer: _Peer, now: float, out: list[Command]) -> None:
         if peer.heard is None or peer.state not in ("up", "suspect"):
             return
-        silent = now - peer.heard
-        if silent <= SUSPECT_AFTER:
+        # Compared as `wakeup` computes them: a difference would round the other way, and the timer would spin.
+        if now < peer.heard + SUSPECT_AFTER:
             return
+        silent = now - peer.heard
         if peer.state == "up":
             self._become(peer, "suspect", f"silent for {silent:.0f} s", out)
-        if silent > DOWN_AFTER:
+        if now >= peer.heard + DOWN_AFTER:
             # The stream is of no use any more, whoever else hears the node; a fresh one may find another way.
-            if peer.links and not peer.dialling():
-                self._drop_links(peer, out)
+            if live := peer.live():
+                for link in live:
+                    self._drop(link, peer, out)
                 peer.lost_at, peer.tried, peer.rounds = now, 0, 0
-                peer.dial_at = now if peer.addresses and peer.callable else None
-            if self._vouched(peer, now):
-                assert peer.vouched is not None
+                self._keep_trying(peer, now)
+            if now < peer.doomed(DOWN_AFTER):
                 peer.why = f"silent for {silent:.0f} s, but {self._peers[peer.vouched[1]].name} hears it"
             else:
                 self._become(peer, "down", f"silent for {silent:.0f} s, and no other member hears it", out)
-        if peer.state == "suspect" and now - peer.asked >= BEAT:
+        if peer.state == "suspect" and now >= peer.asked + BEAT:
             peer.asked = now
             for other in self._peers.values():
                 if other is not peer and other.state == "up":
                     out.extend(Send(link.id, Ask(peer.id)) for link in other.live()[:1])
 
     def _vouched(self, peer: _Peer, now: float) -> bool:
-        return peer.vouched is not None and now - peer.vouched[0] <= 1.5 * BEAT and peer.vouched[1] in self._peers
+        """Whether another member has heard it since this node lost it."""
+        return peer.lost_at is not None and peer.vouched[0] > peer.lost_at and now < peer.doomed(DOWN_AFTER)
 
     def _dial(self, peer: _Peer, now: float, out: list[Command]) -> None:
         peer.dial_at = None
@@ -633,10 +649,16 @@ class Membership:
             ceiling = max(REDIAL_LATE, 0.5 * sum(1 for one in self._peers.values() if one.dial_at is not None))
         if peer.heard is None and peer.rounds > RECENT:
             ceiling = max(ceiling, REDIAL_LATE)
-        pause = min(ceiling, REDIAL_FIRST * 2 ** min(peer.rounds - 1, 10))
+        pause = min(ceiling, REDIAL_FIRST * 2 ** min(max(peer.rounds - 1, 0), 10))
         return pause * self._chance.uniform(0.8, 1.2)
 
     # Small things.
+
+    def _keep_trying(self, peer: _Peer, now: float) -> None:
+        """See to it that a member without a stream is dialled some time, whatever has become of earlier plans."""
+        idle = not peer.live() and not peer.dialling() and peer.dial_at is None
+        if idle and peer.addresses and peer.callable and peer.state != "removed":
+            peer.dial_at = now + self._pause(peer, now)
 
     def _goes_first(self, peer: _Peer) -> bool:
         return self.id < peer.id
@@ -656,7 +678,7 @@ class Membership:
             self._drop(link, peer, out)
 
     def _become(self, peer: _Peer, state: PeerState, why: str, out: list[Command]) -> None:
-        if peer.state != state:
+        if peer.state != state or (state == "down" and peer.why != why):
             peer.state = state
             peer.why = why
             out.append(Changed())

@@ -101,7 +101,7 @@ Sign = Callable[[bytes], bytes]
 _statements: msgspec.json.Decoder[Statement] = msgspec.json.Decoder(Statement)
 _format = msgspec.json.Decoder(_Format)
 _written = msgspec.json.Decoder(_Written)
-_encoder = msgspec.json.Encoder(order="deterministic")
+_encoder = msgspec.json.Encoder(order="sorted")
 
 
 def founder_of(swarm: SwarmId) -> NodeId:
@@ -212,7 +212,7 @@ class Roster:
         """All that either holds. Idempotent, commutative, associative. Raises Refused for another swarm's."""
         if other.swarm != self.swarm:
             raise Refused("the roster of another swarm is not merged")
-        if other._signed.keys() <= self._signed.keys():
+        if other._signed.items() <= self._signed.items():
             return self
         signed = dict(self._signed)
         for key, one in other._signed.items():

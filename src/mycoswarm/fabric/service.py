@@ -66,7 +66,7 @@ class Fabric:
 
     Args:
         name: of this node, for people.
-        make_record: what the node says of itself; id, name's origin and counting are the fabric's: it sets
+        make_record: what the node says of itself when it starts; later changes come by `publish`. The fabric sets
             `id`, `incarnation` and `seq` of every record itself, whatever stands there.
 
     With `announce = "no"` it is private: no multicast, no listener; it reaches members, and none reaches it.
@@ -119,6 +119,7 @@ class Fabric:
         self._salt = secrets.token_hex(4)
         self._mine: tuple[str, str] | None = None
         self._problem = ""
+        self._started = False
         self._closing = False
 
     # What the composition root uses.
@@ -172,6 +173,7 @@ class Fabric:
             self._invitations.restore(self._roster.swarm)
             for member in self._roster.members().values():
                 tls.trust(self._context, member.certificate)
+        self._started = True
         if self._server is not None:
             await self._server.start()
         self._tell_membership()
@@ -185,12 +187,15 @@ class Fabric:
         self._tasks.start(self._look_round(), "look round")
 
     async def close(self) -> None:
-        """Say goodbye, take the announcement back, end everything. Takes less than a second."""
+        """Say goodbye, take the announcement back, end everything. Under a second; safe after a failed start."""
+        if self._closing:
+            return
         self._closing = True
         for timer in (self._timer, self._unsent):
             if timer is not None:
                 timer.cancel()
-        self._execute(self._membership.goodbye())
+        if self._started:
+            self._execute(self._membership.goodbye())
         for link in self._links.values():
             link.close()
         if self._dialled:
@@ -225,7 +230,7 @@ class Fabric:
         """This node's record changed; members hear of it within PUBLISH_EVERY. Its counting is done here."""
         self._record = record
         self._changed()
-        if self._unsent is None and not self._closing:
+        if self._unsent is None and self._started and not self._closing:
             wait = max(0.0, self._sent_at + PUBLISH_EVERY - self._clock.monotonic())
             self._unsent = asyncio.get_running_loop().call_later(wait, self._publish_now)
 

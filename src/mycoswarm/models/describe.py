@@ -48,6 +48,7 @@ class Description(msgspec.Struct, frozen=True, omit_defaults=True):
     geometry: Geometry | None = None
     template: bool = False
     abilities: Abilities = Abilities()
+    pooled: bool = True
     licence: str | None = None
 
 
@@ -56,7 +57,8 @@ def describe(header: Header) -> Description:
     architecture = header.values.get("general.architecture")
     template = header.values.get("tokenizer.chat_template")
     context = _number(header, f"{architecture}.context_length")
-    embeds = architecture in _EMBEDDERS or f"{architecture}.pooling_type" in header.values
+    pooled = f"{architecture}.pooling_type" in header.values
+    embeds = architecture in _EMBEDDERS or pooled
     text = template if isinstance(template, str) else ""
     abilities = Abilities(
         chat=not embeds,
@@ -73,6 +75,7 @@ def describe(header: Header) -> Description:
         geometry=_geometry(header, str(architecture)),
         template="tokenizer.chat_template" in header.positions,
         abilities=abilities,
+        pooled=pooled or not embeds,
         licence=licence if isinstance(licence, str) else None,
     )
 

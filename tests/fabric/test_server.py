@@ -1,0 +1,116 @@
+"""What is used of uvicorn without being promised by it: these fail when a new version changes it."""
+
+import asyncio
+import inspect
+import ssl
+from pathlib import Path
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from mycoswarm.fabric import server as server_module
+from mycoswarm.fabric import tls
+from mycoswarm.fabric.identity import load_or_create
+from mycoswarm.fabric.server import ABORT, CERTIFICATE, PeerServer, bind
+
+
+def test_the_private_points_are_still_there() -> None:
+    assert list(inspect.signature(H11Protocol.__init__).parameters)[1:] == [
+        "config",
+        "server_state",
+        "app_state",
+        "_loop",
+    ]
+    state = ServerState()
+    assert (state.connections, state.tasks, state.default_headers) == (set(), set(), [])
+    assert callable(H11Protocol.shutdown)
+    assert "state" in inspect.getsource(H11Protocol.handle_events)
+    assert Config(lambda: None, lifespan="off").lifespan == "off"
+
+
+async def _server(tmp_path: Path, app: Any) -> tuple[PeerServer, ssl.SSLContext]:
+    identity = load_or_create(tmp_path / "node")
+    server = PeerServer(app, tls.server_context(identity), bind(0, only_loopback=True))
+    await server.start()
+    return server, tls.unverified_context()
+
+
+async def _ask(port: int, context: ssl.SSLContext) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="x")
+    writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    reply = await asyncio.wait_for(reader.read(), 3)
+    writer.transport.abort()
+    return reply
+
+
+async def test_the_callers_certificate_is_in_the_scope_and_trust_is_live(tmp_path: Path) -> None:
+    seen: list[dict[str, Any]] = []
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        seen.append(scope["state"])
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    identity, caller = load_or_create(tmp_path / "node"), load_or_create(tmp_path / "caller")
+    context = tls.server_context(identity)
+    server = PeerServer(app, context, bind(0, only_loopback=True))
+    await server.start()
+    bare, showing = tls.unverified_context(), tls.member_context(caller, identity.certificate)
+    showing.check_hostname = False
+    reply = await _ask(server.port, bare)
+    assert reply.startswith(b"HTTP/1.1 204")
+    assert b"date:" not in reply
+    assert b"server:" not in reply
+    assert seen[0][CERTIFICATE] is None
+    assert callable(seen[0][ABORT])
+    # The listener is open already when the caller becomes known.
+    tls.trust(context, caller.certificate)
+    assert (await _ask(server.port, showing)).startswith(b"HTTP/1.1 204")
+    assert seen[1][CERTIFICATE] == caller.certificate
+    await server.close(0.1)
+
+
+async def test_closing_breaks_what_does_not_end(tmp_path: Path) -> None:
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        await asyncio.sleep(60)
+
+    server, context = await _server(tmp_path, app)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=context, server_hostname="x")
+    writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    await asyncio.wait_for(reader.readuntil(b"x\r\n"), 3)
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    await server.close(0.2)
+    assert loop.time() - start < 0.5
+    assert b"0\r\n\r\n" not in await asyncio.wait_for(reader.read(), 1)
+    writer.transport.abort()
+
+
+async def test_strangers_are_bounded(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(server_module, "MAX_STRANGERS", 3)
+    monkeypatch.setattr(server_module, "STRANGER_LIFE", 0.5)
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        raise AssertionError("nobody asks anything here")
+
+    server, context = await _server(tmp_path, app)
+
+    async def linger() -> float:
+        """Seconds until the server breaks a connection that says nothing."""
+        start = asyncio.get_running_loop().time()
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=context, server_hostname="x")
+            await asyncio.wait_for(reader.read(), 3)
+            writer.transport.abort()
+        except ConnectionError:
+            pass
+        return asyncio.get_running_loop().time() - start
+
+    lasted = sorted(await asyncio.gather(*(linger() for _ in range(5))))
+    assert lasted[1] < 0.4
+    assert 0.4 < lasted[2] < lasted[4] < 2.0
+    await server.close(0.1)
