@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from mycoswarm.core.errors import IndexUnreachable, ModelCorrupt, Refused
+from mycoswarm.core.errors import DiskFull, IndexUnreachable, ModelCorrupt, Refused
 from mycoswarm.egress import Egress, Use, is_local, lan_session
 
 CONTENT = bytes(range(256)) * 8192
@@ -237,6 +237,19 @@ async def test_more_bytes_than_promised_are_not_taken(tmp_path: Path, monkeypatc
                 base, tmp_path / "file", sha256=SHA256, size=1000, purpose="a test"
             )
     assert (tmp_path / "file.part").stat().st_size <= 1000
+
+
+async def test_a_full_disk_is_named_even_where_the_ledger_lies_on_it(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    (tmp_path / "file.part").symlink_to("/dev/full")
+    (tmp_path / "ledger").symlink_to("/dev/full")
+    async with served(whole) as base:
+        with pytest.raises(DiskFull) as caught:
+            await Egress(tmp_path / "ledger").download(
+                base, tmp_path / "file", sha256=SHA256, size=len(CONTENT), purpose="a test"
+            )
+    assert caught.value.data["needed"] == len(CONTENT)
 
 
 async def test_no_internet_is_no_internet(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import errno
 import hashlib
 import ipaddress
+import logging
 import os
 import shutil
 import socket
@@ -24,6 +25,8 @@ import aiohttp
 import msgspec
 
 from mycoswarm.core.errors import IndexUnreachable, ModelCorrupt, Refused, from_os_error
+
+_log = logging.getLogger(__name__)
 
 _CHUNK = 1 << 20
 _ATTEMPTS = 4
@@ -119,12 +122,16 @@ class Egress:
 
     def _record(self, host: str, size: int | None, purpose: str) -> None:
         line = msgspec.json.encode(Use(time.time(), host, size, purpose)) + b"\n"
-        self._ledger.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self._ledger.exists() and self._ledger.stat().st_size > _LEDGER_BYTES:
-            self._ledger.replace(self._ledger.with_suffix(".old.jsonl"))
-        descriptor = os.open(self._ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        with os.fdopen(descriptor, "ab") as file:
-            file.write(line)
+        try:
+            self._ledger.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._ledger.exists() and self._ledger.stat().st_size > _LEDGER_BYTES:
+                self._ledger.replace(self._ledger.with_suffix(".old.jsonl"))
+            descriptor = os.open(self._ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            with os.fdopen(descriptor, "ab") as file:
+                file.write(line)
+        except OSError as problem:
+            # It must not hide why the download itself failed, which on a full disk is the same reason.
+            _log.warning("%s used for %s; the ledger %s cannot be written: %s", host, purpose, self._ledger, problem)
 
     async def resolve_package(self, name: str, version: str) -> PackageFile:
         """Ask the user's own installer, with the user's own configuration, where it would take a package from.

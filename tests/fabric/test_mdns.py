@@ -94,3 +94,28 @@ async def test_announcements_are_heard_changed_and_taken_back() -> None:
     await one.close()
     await until([])
     await other.close()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "wins"),
+    [
+        (("aa.1", "2"), ("aa.1", "1"), ("aa.1", 2)),  # withdrawn, and brought up again by a late answer
+        (("aa.1", "1"), ("aa.2", "2"), ("aa.2", 2)),  # joined: another mark in the same run
+        (("aa.1", "7"), ("bb.1", "1"), ("bb.1", 1)),  # killed and started again: what comes later counts
+    ],
+)
+async def test_of_two_announcements_from_one_address_the_newer_counts(
+    first: tuple[str, str], second: tuple[str, str], wins: tuple[str, int]
+) -> None:
+    discovery = Discovery(6927, lambda: None)
+    for number, (mark, count) in enumerate((first, second), 1):
+        seen = AsyncServiceInfo(
+            TYPE,
+            f"{number}.{TYPE}",
+            port=6927,
+            properties=GOOD | {"n": mark, "c": count},
+            parsed_addresses=["192.0.2.7"],
+        )
+        discovery._order[seen.name] = number
+        discovery._take(seen)
+    assert [(one.mark, one.count) for one in discovery.seen()] == [wins]

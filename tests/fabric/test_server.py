@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import socket
 import ssl
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,24 @@ async def test_the_callers_certificate_is_in_the_scope_and_trust_is_live(tmp_pat
     tls.trust(context, caller.certificate)
     assert (await _ask(server.port, showing)).startswith(b"HTTP/1.1 204")
     assert seen[1][CERTIFICATE] == caller.certificate
+    await server.close(0.1)
+
+
+async def test_small_answers_are_not_held_back(tmp_path: Path) -> None:
+    """Nagle's algorithm makes a token wait 40 ms for the acknowledgement of the one before it."""
+    delays: list[int] = []
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        (connection,) = server._state.connections
+        accepted = connection.transport.get_extra_info("socket")
+        delays.append(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    server, context = await _server(tmp_path, app)
+    await _ask(server.port, context)
+    assert delays
+    assert delays[0] != 0
     await server.close(0.1)
 
 

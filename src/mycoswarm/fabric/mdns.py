@@ -5,6 +5,7 @@ TXT:  v  protocol
          roster; to everybody else it is a random number that changes at every start, so a laptop cannot be followed.
       s  hash of the swarm's id, or "solo"
       i  slots of open invitations
+      c  counts this node's announcements since it started
 """
 
 import asyncio
@@ -12,6 +13,7 @@ import hmac
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
+from typing import cast
 
 import msgspec
 import psutil
@@ -34,13 +36,22 @@ _VIRTUAL = ("docker", "br-", "virbr", "lxc", "lxd", "podman", "cni", "flannel", 
 
 
 class Announcement(msgspec.Struct, frozen=True):
-    """What a node tells the network. swarm: `pairing.swarm_hash`, or SOLO. addresses: HOST:PORT."""
+    """What a node tells the network. swarm: `pairing.swarm_hash`, or SOLO. addresses: HOST:PORT.
+
+    count: by which the newer of two announcements of one run of a node is known; set where it is sent.
+    """
 
     protocol: int
     mark: str
     swarm: str
     slots: tuple[int, ...]
     addresses: tuple[str, ...] = ()
+    count: int = 0
+
+    @property
+    def salt(self) -> str:
+        """The same in all announcements of one run of a node."""
+        return self.mark.partition(".")[0]
 
 
 def mark_of(node: NodeId, swarm: SwarmId | None, salt: str) -> str:
@@ -92,7 +103,8 @@ class Discovery(ServiceListener):
         self._zeroconf: AsyncZeroconf | None = None
         self._announced: Announcement | None = None
         self._told: AsyncServiceInfo | None = None
-        self._telling: asyncio.Task[None] | None = None
+        self._telling: asyncio.Future[object] | None = None
+        self._count = 0
         self._names: set[str] = set()
         self._addresses: tuple[str, ...] = ()
         self._seen: dict[str, Announcement] = {}
@@ -159,6 +171,7 @@ class Discovery(ServiceListener):
         async with self._turn:
             # Every announcement has a name of its own. One that changed in place would be heard beside its former self:
             # a cache keeps what it heard less than a second ago, and nothing tells which of the two is the newer.
+            self._count += 1
             instance = secrets.token_hex(8)
             info = AsyncServiceInfo(
                 TYPE,
@@ -169,6 +182,7 @@ class Discovery(ServiceListener):
                     "n": self._announced.mark,
                     "s": self._announced.swarm,
                     "i": ",".join(str(slot) for slot in self._announced.slots),
+                    "c": str(self._count),
                 },
                 server=f"{instance}.local.",
                 parsed_addresses=list(self._addresses),
@@ -181,7 +195,8 @@ class Discovery(ServiceListener):
             try:
                 # The name is random: probing for another owner of it would only cost a second.
                 telling = await self._zeroconf.async_register_service(info, cooperating_responders=True)
-                self._telling = self._tasks.start(_finish(telling), "mdns announcement")
+                self._telling = cast("asyncio.Future[object]", telling)
+                self._tasks.start(_finish(telling), "mdns announcement")
                 if before is not None:
                     withdrawing = await self._zeroconf.async_unregister_service(before)
                     self._tasks.start(_finish(withdrawing), "mdns withdrawal")
@@ -220,15 +235,22 @@ class Discovery(ServiceListener):
         announcement = _read(info)
         if announcement is None or info.name not in self._order or self._seen.get(info.name) == announcement:
             return
-        # Of what one node has told the latest counts, also where the withdrawal of the former is still on the way, and
-        # whichever was resolved first.
+        # Of what one node has told the latest counts, also where the withdrawal of the former is still on the way, or
+        # a late answer to somebody's question brings it up again.
         same = [name for name, seen in self._seen.items() if seen.addresses == announcement.addresses]
-        if any(self._order[name] > self._order[info.name] for name in same):
+        if any(self._newer(name, info.name, announcement) for name in same):
             return
         for name in same:
             del self._seen[name]
         self._seen[info.name] = announcement
         self._changed()
+
+    def _newer(self, name: str, than: str, announcement: Announcement) -> bool:
+        """Whether what was seen under `name` is newer than `announcement`, seen under `than`, from the same address."""
+        seen = self._seen[name]
+        if seen.salt == announcement.salt:
+            return seen.count > announcement.count
+        return self._order[name] > self._order[than]
 
 
 async def _finish(sending: Awaitable[object]) -> None:
@@ -264,4 +286,7 @@ def _read(info: AsyncServiceInfo) -> Announcement | None:
     )
     if not addresses or not 0 < port < 65536:
         return None
-    return Announcement(int(protocol), mark, swarm, slots, addresses)
+    count = told.get("c", "")
+    return Announcement(
+        int(protocol), mark, swarm, slots, addresses, int(count) if count.isdecimal() and len(count) <= 12 else 0
+    )
