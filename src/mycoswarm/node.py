@@ -10,7 +10,7 @@ peer port ─▶ handlers below ────────────────
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import TypeVar
@@ -73,6 +73,11 @@ SETTLE = 0.25
 """Seconds that changes of the record are gathered before peers hear of them; a burst of requests is one message."""
 
 
+SLOTS: Mapping[EngineKind, int] = {"ollama": 4, "llama-server": 4, "lmstudio": 4, "vllm": 64, "openai": 32}
+"""Answers that engines of others are given at once: none of them tells. Too few and they idle between answers; too many
+and the surplus waits in their own queue, where nobody can go first."""
+
+
 class Node:
     """One node. `start`, then `close`; in between it is the API's NodeService.
 
@@ -104,7 +109,7 @@ class Node:
 
         self._store = _model_store(paths, settings)
         self._fabric = Fabric(paths, name, settings, self._record, self._clock)
-        slots: dict[EngineKind, int] = {"embedded": settings.slots}
+        slots: dict[EngineKind, int] = {**SLOTS, "embedded": settings.slots}
         self._executor = Executor(self._fabric.id, name, self._clock, slots, self._changed.set)
         self._book = TaskBook(self._clock)
         self._router = Router(
@@ -296,6 +301,7 @@ class Node:
     async def _learn(self) -> None:
         """What the machine is, once; what its engines hold, again and again."""
         self._report = await detect(self._paths.state, self._paths.cache)
+        self._embedded.bandwidth = self._report.cpu.memory_bandwidth
         self._changed.set()
         while True:
             await asyncio.sleep(LOOK_ROUND)

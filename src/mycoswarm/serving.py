@@ -36,7 +36,9 @@ def bind(host: str, port: int, setting: str) -> socket.socket:
         PortTaken: another program has it, or this user may not take it.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol must be named: asyncio switches Nagle off only for sockets that say that they are TCP, and accepted
+    # ones say what their listener said. Without it a small answer waits 40 ms for an acknowledgement.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
@@ -51,7 +53,7 @@ def bind(host: str, port: int, setting: str) -> socket.socket:
         taken = problem.errno == errno.EADDRINUSE
         reason = "is taken by another program" if taken else f"cannot be used ({problem.strerror})"
         hint = f"{'end it, or choose' if taken else 'choose'} another port: {flag} N (0 for any free one)"
-        raise PortTaken(f"port {port} {reason}", hint, port=port, errno=problem.errno) from problem
+        raise PortTaken(f"port {port} {reason}", hint, port=port, taken=taken) from problem
     return listener
 
 

@@ -7,7 +7,7 @@ import msgspec
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """One measured number. target and met are None where nothing was promised; how: what was measured, and how often."""
+    """One measured number. target, met: None where nothing was promised. how: what was measured, and how often."""
 
     name: str
     value: float

@@ -76,7 +76,7 @@ def _hops(directory: Path) -> list[Figure]:
             env={"PYTHONPATH": str(ROOT)},
         )
         no_engine = {"MYCOSWARM_EMBEDDED": "no"}
-        miu.up(env={**no_engine, "MYCOSWARM_ENGINES": f"127.0.0.1:{ENGINE_PORT}", "MYCOSWARM_SLOTS": "64"})
+        miu.up(env={**no_engine, "MYCOSWARM_ENGINES": f"127.0.0.1:{ENGINE_PORT}"})
         boa.up(env=no_engine)
         for machine in lab:
             machine.wait_ready()
@@ -119,7 +119,7 @@ def _hops(directory: Path) -> list[Figure]:
                         f"two hops, {at_once} at once: CPU of {'the entry node' if one == 'boa' else 'the executor'}",
                         used * 1000 / streams,
                         "ms/stream",
-                        0.5 if one == "boa" else 0.5,
+                        0.5,
                         f"{streams} streams",
                     )
                 )
@@ -144,8 +144,9 @@ def _start_and_idle(directory: Path) -> list[Figure]:
         for _ in range(ROUNDS):
             found = boa.node_file()
             assert found is not None
-            psutil.Process(found.pid).terminate()
-            eventually(lambda: boa.node_file() is None, 10, "boa's node has ended", every=0.02)
+            process = psutil.Process(found.pid)
+            process.terminate()
+            psutil.wait_procs([process], timeout=10)
             watcher = boa.start(PYTHON, "-c", _WATCH, str(boa.paths.node_file), str(len(names)))
             begun = time.monotonic()
             boa.up(env={"MYCOSWARM_EMBEDDED": "no"})

@@ -22,9 +22,10 @@ async def worker(port: int, request: bytes, count: int, times: list[tuple[float,
                 moments.append(time.perf_counter())
             elif not line:
                 raise SystemExit("the answer broke off")
-        # The rest of the chunk, the last chunk, the empty line.
-        while (await reader.readline()).strip() != b"0":
-            pass
+        # The rest of this chunk, the last chunk, the empty line.
+        while (line := await reader.readline()).strip() != b"0":
+            if not line:
+                raise SystemExit("the connection broke after the answer")
         await reader.readline()
         per_token = (moments[-1] - moments[0]) / (len(moments) - 1)
         times.append(((moments[0] - started) * 1000, per_token * 1000))

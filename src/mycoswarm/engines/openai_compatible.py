@@ -84,6 +84,7 @@ class OpenAICompatible:
         self._kind: EngineKind = kind
         self._version = version
         self._speeds: dict[str, Speed] = {}
+        self._known: list[str] = []
 
     @property
     def id(self) -> EngineId:
@@ -108,11 +109,13 @@ class OpenAICompatible:
         if self._kind == "lmstudio":
             try:
                 studio: _StudioModels = read(await self._http.json("GET", "/api/v0/models"), _StudioModels, self.url)
+                self._known = [model.id for model in studio.data]
                 return tuple(self._studio_offer(model) for model in studio.data)
             except (UnknownModel, EngineFailed):
                 # Older ones have no list of their own; what all of them have is the list below.
                 pass
         plain: _Models = read(await self._http.json("GET", "/v1/models"), _Models, self.url)
+        self._known = [model.id for model in plain.data]
         return tuple(self._offer(model) for model in plain.data)
 
     def _offer(self, model: _Model) -> ModelOffer:
@@ -196,8 +199,11 @@ class OpenAICompatible:
         await self._http.close()
 
     async def _require(self, model: str) -> None:
+        """Asked anew only for a name that the last list did not have: a round trip before each answer is felt."""
+        if model in self._known:
+            return
         plain: _Models = read(await self._http.json("GET", "/v1/models"), _Models, self.url)
-        known = [one.id for one in plain.data]
+        known = self._known = [one.id for one in plain.data]
         if model not in known:
             near = difflib.get_close_matches(model, known, 3, 0.5)
             raise UnknownModel(f"{self.url} has no model {model!r}", "`mycoswarm models` lists them", near=near)

@@ -140,6 +140,11 @@ class Discovery(ServiceListener):
         self._announced = announcement
         await self._tell()
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Of this machine, as of the last `refresh`."""
+        return self._addresses
+
     async def refresh(self) -> bool:
         """Follow the machine's interfaces. Returns whether its addresses have changed."""
         addresses = own_addresses()

@@ -27,7 +27,7 @@ DIAL = 1.5
 SILENCE = 5.0
 """Seconds without a byte after which a stream counts as lost. The far side writes a blank line every second."""
 KEEP_ALIVE = 30.0
-"""Seconds that an idle connection is kept. Shorter than the server's (`server.KEEP_ALIVE`)."""
+"""Seconds that an idle connection is kept. Shorter than the server's (`serving.KEEP_ALIVE`)."""
 _ERROR_LINE = b'{"error":'
 """How a line begins that ends a stream with an error; no delta begins so."""
 
