@@ -5,15 +5,23 @@ python -m tests.bench.load PORT MODEL CONCURRENCY REQUESTS
 
 import asyncio
 import json
+import random
 import sys
 import time
 
 from tests.bench.engine import MARK
 
+PAUSE = 0.1
+"""Seconds at most between two requests of one worker."""
 
-async def worker(port: int, request: bytes, count: int, times: list[tuple[float, float]]) -> None:
+
+async def worker(
+    port: int, request: bytes, count: int, times: list[tuple[float, float]], pauses: random.Random
+) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for _ in range(count):
+        # Without a pause all workers would stay in step and every request meet all the others.
+        await asyncio.sleep(pauses.uniform(0, PAUSE))
         started = time.perf_counter()
         writer.write(request)
         moments: list[float] = []
@@ -40,7 +48,7 @@ async def main(port: int, model: str, concurrency: int, requests: int) -> None:
     )
     times: list[tuple[float, float]] = []
     share = max(1, requests // concurrency)
-    await asyncio.gather(*(worker(port, request, share, times) for _ in range(concurrency)))
+    await asyncio.gather(*(worker(port, request, share, times, random.Random(number)) for number in range(concurrency)))
     print(json.dumps(times))
 
 

@@ -60,10 +60,11 @@ class TaskBook:
             self._tasks[task] = msgspec.structs.replace(known, **fields)
 
     def _forget(self) -> None:
+        """Ended tasks are in the order of their ends, so those that have expired come first."""
         now = self._clock.monotonic()
-        surplus = len(self._expires) - KEPT
-        for number, (task, expires) in enumerate(list(self._expires.items())):
-            if number >= surplus and expires > now:
-                break
+        while self._expires:
+            task, expires = next(iter(self._expires.items()))
+            if len(self._expires) <= KEPT and expires > now:
+                return
             del self._expires[task]
             del self._tasks[task]
