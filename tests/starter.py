@@ -8,7 +8,7 @@ from mycoswarm.egress import Egress
 from mycoswarm.models.catalog import STARTER
 from mycoswarm.models.store import ModelStore
 
-CACHE = Path(os.environ.get("MYCOSWARM_TEST_CACHE") or Path(__file__).parent.parent / ".cache" / "test").absolute()
+CACHE = Path(os.environ.get("MYCO_TEST_CACHE") or Path(__file__).parent.parent / ".cache" / "test").absolute()
 
 
 def shared_store() -> ModelStore:

@@ -26,21 +26,22 @@ def figures(scenario: str) -> dict[str, Any]:
 
 def test_four_nodes_see_each_other_come_and_go() -> None:
     found = figures("times")
-    assert found["started"] <= 2.0
-    assert found["killed"] <= 0.3
-    assert found["stopped"] <= 0.2
-    assert found["exit"] <= 1.0
+    # How quick each is, `./dev bench fabric` measures. Here only: by the connection's end, not by a time-out, which
+    # takes 2 s at the least (SUSPECT_AFTER).
+    assert found["killed"] < 2.0
+    assert found["stopped"] < 2.0
+    # And by time-outs where nothing else tells, within the limits that the page names.
     assert max(found["pulled"]) <= 5.0
-    assert max(found["healed"]) <= 2.0
-    assert max(found["join"]) <= 2.0
-    assert found["left"] <= 1.0
-    assert max(found["rtt"]) <= 0.1
+    for name in ("started", "exit", "left"):
+        assert 0 <= found[name] < 10
+    for name in ("healed", "join"):
+        assert 0 <= max(found[name]) < 10
 
 
 def test_without_multicast_addresses_are_given_once_and_remembered() -> None:
     found = figures("blocked")
-    assert max(found["join"]) <= 2.0
-    assert found["started"] <= 2.0
+    assert max(found["join"]) < 10
+    assert found["started"] < 10
 
 
 def test_an_idle_swarm_costs_almost_nothing() -> None:
