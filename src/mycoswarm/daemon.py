@@ -7,6 +7,7 @@ signal, on a request, or, for a private node, when the pipe to the command that 
 import argparse
 import asyncio
 import contextlib
+import errno
 import fcntl
 import gc
 import logging
@@ -23,8 +24,8 @@ from typing import Any
 import msgspec
 
 from mycoswarm import __version__
-from mycoswarm.core import settings as settings_table
-from mycoswarm.core.errors import Fixable, MycoError, NotWritable
+from mycoswarm.client import settings_file
+from mycoswarm.core.errors import Fixable, MycoError, NotWritable, from_os_error
 from mycoswarm.core.paths import Paths, resolve
 from mycoswarm.core.settings import Settings
 from mycoswarm.core.tasks import TaskGroup
@@ -43,10 +44,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _detect()
         return _run(asked)
     except MycoError as problem:
-        print(f"error: {problem.message}", file=sys.stderr)
-        if problem.hint:
-            print(f"hint: {problem.hint}", file=sys.stderr)
-        return problem.exit_code
+        return _fail(problem)
+    except OSError as problem:
+        # A full disk, as a rule: it is met wherever the node writes first.
+        return _fail(from_os_error(problem, Path(problem.filename or resolve().state)))
+    except Exception as problem:  # the process boundary: whatever nobody foresaw ends here
+        _log.exception("the node ended by a failure that nobody foresaw")
+        said = f"the node ended by a bug of ours ({type(problem).__name__}: {problem})"
+        return _fail(MycoError(said, "`mycoswarm logs` has the details; please report them"))
+
+
+def _fail(problem: MycoError) -> int:
+    print(f"error: {problem.message}", file=sys.stderr)
+    if problem.hint:
+        print(f"hint: {problem.hint}", file=sys.stderr)
+    return problem.exit_code
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -69,20 +81,8 @@ def _detect() -> int:
     from mycoswarm.node import report
 
     paths = resolve()
-    sys.stdout.buffer.write(msgspec.json.encode(asyncio.run(report(paths, _load(paths, {})))) + b"\n")
+    sys.stdout.buffer.write(msgspec.json.encode(asyncio.run(report(paths, settings_file.load(paths).settings))) + b"\n")
     return 0
-
-
-def _load(paths: Paths, flags: dict[str, Any]) -> Settings:
-    try:
-        text = paths.settings_file.read_text()
-    except FileNotFoundError:
-        text = None
-    except OSError as problem:
-        raise NotWritable(
-            f"{paths.settings_file} cannot be read ({problem.strerror})", "mend its permissions"
-        ) from None
-    return settings_table.load(text, flags=flags, file_name=str(paths.settings_file)).settings
 
 
 def _run(asked: argparse.Namespace) -> int:
@@ -90,7 +90,7 @@ def _run(asked: argparse.Namespace) -> int:
     if asked.private:
         flags = {**flags, "announce": "no", "port": flags["port"] if flags["port"] is not None else 0}
     paths = resolve()
-    settings = _load(paths, flags)
+    settings = settings_file.load(paths, flags).settings
     _make_directories(paths)
     with _lock(paths):
         from mycoswarm.telemetry import logs
@@ -98,9 +98,9 @@ def _run(asked: argparse.Namespace) -> int:
         try:
             logs.set_up(paths.log_file, settings.log_level)
         except OSError as problem:
-            raise NotWritable(
-                f"{paths.log_file} cannot be written ({problem.strerror})", "mend its permissions"
-            ) from None
+            raise from_os_error(problem, paths.log_file) from None
+        # A full disk must not fill the terminal with a traceback for every line that could not be logged.
+        logging.raiseExceptions = False
         return _loop(_serve(paths, settings, private=asked.private, keep=asked.keep))
 
 
@@ -118,6 +118,8 @@ def _make_directories(paths: Paths) -> None:
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as problem:
+            if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
             raise NotWritable(
                 f"{directory} cannot be made ({problem.strerror})", "choose another place with MYCOSWARM_HOME=DIR"
             ) from None

@@ -10,8 +10,8 @@ peer port ─▶ handlers below ────────────────
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,16 +20,16 @@ import msgspec
 from mycoswarm import __version__
 from mycoswarm.core.chat import ChatRequest, Delta, encode_delta
 from mycoswarm.core.clock import SystemClock
-from mycoswarm.core.errors import InvalidRequest, MycoError, PeerLost, Refused
+from mycoswarm.core.errors import InvalidRequest, PeerLost, Refused
 from mycoswarm.core.hardware import EngineFound, EngineKind, Report, Role
-from mycoswarm.core.ids import EngineId, NodeId, RequestId
-from mycoswarm.core.model import ModelOffer, Progress
+from mycoswarm.core.ids import NodeId, RequestId
+from mycoswarm.core.model import Progress
 from mycoswarm.core.node import NodeRecord, NodeView
 from mycoswarm.core.paths import Paths
 from mycoswarm.core.placement import Placement
 from mycoswarm.core.settings import Settings
 from mycoswarm.core.task import Task
-from mycoswarm.core.tasks import TaskGroup
+from mycoswarm.core.tasks import TaskGroup, repeat
 from mycoswarm.core.views import (
     Invitation,
     Joined,
@@ -44,7 +44,7 @@ from mycoswarm.core.views import (
     Running,
 )
 from mycoswarm.egress import Egress
-from mycoswarm.engines.engine import Engine
+from mycoswarm.engines.attached import Attached
 from mycoswarm.engines.find import addresses, build, find
 from mycoswarm.engines.llamacpp import LlamaCpp
 from mycoswarm.fabric.peer_app import PeerRequest
@@ -65,6 +65,9 @@ _T = TypeVar("_T")
 
 PULL_PATH = "/peer/models/pull"
 REMOVE_PATH = "/peer/models/remove"
+
+DETECT_ROUND = 300.0
+"""Seconds between looks at the hardware: how full its disk is decides where models go."""
 
 LOOK_ROUND = 15.0
 """Seconds between looks at engines that are not ours: they load and unload without telling us."""
@@ -98,12 +101,7 @@ class Node:
         self._started = self._clock.monotonic()
         self._tasks = TaskGroup()
         self._report: Report | None = None
-        self._engines: tuple[Engine, ...] = ()
-        self._offers: dict[EngineId, tuple[ModelOffer, ...]] = {}
-        self._found: tuple[EngineFound, ...] = ()
         self._own: tuple[EngineFound, ...] = ()
-        self._where = addresses(settings.engines)
-        self._looking = asyncio.Lock()
         self._changed = asyncio.Event()
         self.port = 0
 
@@ -135,27 +133,38 @@ class Node:
         self._fabric.add_handler("POST", PULL_PATH, self._peer_pull)
         self._fabric.add_handler("POST", REMOVE_PATH, self._peer_remove)
         self._embedded = await _embedded(self._store, self._settings)
+        where = addresses(self._settings.engines)
+        self._attached = Attached(
+            self._embedded,
+            lambda: find(where),
+            lambda found: build(found, where, self._settings.context),
+            self._executor.busy,
+            self._changed.set,
+        )
         # Before the ports open: whoever asks as soon as they answer must find the models.
         await self._look()
         try:
             await self._fabric.start()
         except BaseException:
-            await self._close_engines()
+            await self._attached.close()
             raise
-        self._tasks.start(self._publish(), "publish this node's record")
-        self._tasks.start(self._learn(), "look at the hardware and the engines")
+        for step, pause, name in (
+            (self._publish, 0.0, "publishing this node's record"),
+            (self._look, LOOK_ROUND, "looking at the engines"),
+            (self._detect, DETECT_ROUND, "looking at the hardware"),
+        ):
+            self._tasks.start(repeat(step, pause, name), name)
         code = self._settings.join or _read(self._paths.join_file)
         if code and not self._private:
             self._tasks.start(self._fabric.headless_join(code), "join by the headless code")
 
     async def close(self) -> None:
         """Say goodbye to peers and end every child. The user port is closed before this."""
-        await self._tasks.close()
-        await self._fabric.close()
-        await self._close_engines()
-
-    async def _close_engines(self) -> None:
-        await asyncio.gather(*(engine.close() for engine in self._engines))
+        async with AsyncExitStack() as steps:
+            # In reverse: each runs whatever became of the one before it.
+            steps.push_async_callback(self._attached.close)
+            steps.push_async_callback(self._fabric.close)
+            steps.push_async_callback(self._tasks.close)
 
     # What the user port asks
 
@@ -207,13 +216,14 @@ class Node:
     def chat(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
         return self._router.chat(request)
 
-    async def pull(self, name: str, node: str) -> AsyncIterator[Progress]:
+    async def pull(self, name: str, node: str) -> AsyncGenerator[Progress, None]:
         """Fetch a model of the catalogue onto the best or the named node."""
         size = catalog.find(name).size
         home = homes.home(size, self._fabric.nodes(), node)
         if home.state == "self":
-            async for step in self._pull_here(name):
-                yield step
+            async with aclosing(self._pull_here(name)) as steps:
+                async for step in steps:
+                    yield step
             return
         body = msgspec.json.encode(PullBody(name))
         yield Progress("start", f"{home.name} fetches it")
@@ -252,33 +262,35 @@ class Node:
     # What peers ask
 
     async def _peer_chat(self, request: PeerRequest) -> AsyncGenerator[bytes, None]:
-        work = _decode(request.body, Work, "the peer")
+        work = _asked(request.body, Work)
         async with aclosing(self._executor.chat(work)) as deltas:
             async for delta in deltas:
                 yield encode_delta(delta)
 
     async def _peer_pull(self, request: PeerRequest) -> AsyncGenerator[bytes, None]:
-        wanted = _decode(request.body, PullBody, "the peer")
-        async for step in self._pull_here(wanted.name):
-            yield msgspec.json.encode(step) + b"\n"
+        wanted = _asked(request.body, PullBody)
+        async with aclosing(self._pull_here(wanted.name)) as steps:
+            async for step in steps:
+                yield msgspec.json.encode(step) + b"\n"
 
     async def _peer_remove(self, request: PeerRequest) -> bytes:
-        return msgspec.json.encode(await self._remove_here(_decode(request.body, PullBody, "the peer").name))
+        return msgspec.json.encode(await self._remove_here(_asked(request.body, PullBody).name))
 
     # Models on this node
 
-    async def _pull_here(self, name: str) -> AsyncIterator[Progress]:
-        async for step in self._store.pull(name):
-            if step.stage == "done":
-                # Before "done" goes out, so that whoever pulled can ask at once.
-                await self._ask((self._embedded,))
-                self._fabric.publish(self._record())
-            yield step
+    async def _pull_here(self, name: str) -> AsyncGenerator[Progress, None]:
+        async with aclosing(self._store.pull(name)) as steps:
+            async for step in steps:
+                if step.stage == "done":
+                    # Before "done" goes out, so that whoever pulled can ask at once.
+                    await self._attached.ask()
+                    self._fabric.publish(self._record())
+                yield step
 
     async def _remove_here(self, name: str) -> Removed:
         await self._embedded.unload(name)
         freed = await asyncio.to_thread(self._store.remove, name)
-        await self._ask((self._embedded,))
+        await self._attached.ask()
         self._fabric.publish(self._record())
         return Removed(name, self.id, freed)
 
@@ -287,7 +299,9 @@ class Node:
         holders = [
             view
             for view in self._fabric.nodes()
-            if view.record and any(offer.name == name and offer.engine == "embedded" for offer in view.record.models)
+            if view.state in ("self", "up")
+            and view.record
+            and any(offer.name == name and offer.engine == "embedded" for offer in view.record.models)
         ]
         if node:
             return homes.named(node, self._fabric.nodes())
@@ -298,54 +312,27 @@ class Node:
 
     # The record
 
-    async def _learn(self) -> None:
-        """What the machine is, once; what its engines hold, again and again."""
-        self._report = await detect(self._paths.state, self._paths.cache)
-        self._embedded.bandwidth = self._report.cpu.memory_bandwidth
-        self._changed.set()
-        while True:
-            await asyncio.sleep(LOOK_ROUND)
-            await self._look()
+    async def _detect(self) -> None:
+        """What the machine is. Again and again, because disks fill and cards are taken by others."""
+        report = await detect(self._paths.state, self._paths.cache)
+        if _worth_telling(self._report, report):
+            self._report = report
+            self._embedded.bandwidth = report.cpu.memory_bandwidth
+            self._changed.set()
 
     async def _look(self) -> None:
         """Which engines are here now, and what they hold."""
-        async with self._looking:
-            found = await find(self._where)
-            known = {engine.url: engine for engine in self._engines if engine is not self._embedded}
-            same = {one.url for one in self._found if one.url in known and _same_engine(one, found)}
-            fresh = build([one for one in found if one.url not in same], self._where, self._settings.context)
-            kept = tuple(engine for url, engine in known.items() if url in same)
-            self._found = found
-            self._own = await _as_found(self._embedded)
-            self._engines = (self._embedded, *kept, *fresh)
-            self._executor.use(self._engines)
-            for url, engine in known.items():
-                if url not in same:
-                    await engine.close()
-            await self._ask(self._engines)
-
-    async def _ask(self, engines: Iterable[Engine]) -> None:
-        """Take over what `engines` say they hold; those that do not answer hold nothing."""
-        answers = await asyncio.gather(*(_offers(engine) for engine in engines))
-        present = {engine.id for engine in self._engines}
-        offers = {engine: held for engine, held in self._offers.items() if engine in present}
-        for engine, held in zip(engines, answers, strict=True):
-            if held is None:
-                offers.pop(engine.id, None)
-            else:
-                offers[engine.id] = held
-        if offers != self._offers:
-            self._offers = offers
-            self._changed.set()
+        await self._attached.look()
+        self._executor.use(self._attached.all)
+        self._own = await _as_found(self._embedded)
 
     async def _publish(self) -> None:
-        while True:
-            await self._changed.wait()
-            await asyncio.sleep(SETTLE)
-            # Work has begun or ended, so models may have come into memory or been measured anew.
-            await self._ask((self._embedded,))
-            self._changed.clear()
-            self._fabric.publish(self._record())
+        await self._changed.wait()
+        await asyncio.sleep(SETTLE)
+        # Work has begun or ended, so models may have come into memory or been measured anew.
+        await self._attached.ask()
+        self._changed.clear()
+        self._fabric.publish(self._record())
 
     def _record(self) -> NodeRecord:
         return NodeRecord(
@@ -356,8 +343,8 @@ class Node:
             version=__version__,
             hardware=classify.summary(self._report) if self._report else None,
             roles=self._roles(),
-            engines=tuple(engine.kind for engine in self._engines if engine.id in self._offers),
-            models=tuple(offer for offers in self._offers.values() for offer in offers),
+            engines=tuple(engine.kind for engine in self._attached.all if engine.id in self._attached.offers),
+            models=tuple(offer for offers in self._attached.offers.values() for offer in offers),
             queues=self._executor.queues(),
             warnings=self._record_warnings(),
         )
@@ -372,23 +359,20 @@ class Node:
     def _roles(self) -> tuple[Role, ...]:
         if self._report is None:
             return ()
-        return classify.classify(self._report, self._own + self._found)
+        return classify.classify(self._report, self._own + self._attached.found)
 
     def _record_warnings(self) -> tuple[str, ...]:
         return self._report.warnings if self._report else ()
 
 
-def _same_engine(one: EngineFound, found: Iterable[EngineFound]) -> bool:
-    return any((one.url, one.kind, one.version) == (other.url, other.kind, other.version) for other in found)
-
-
-async def _offers(engine: Engine) -> tuple[ModelOffer, ...] | None:
-    """What `engine` holds; None where it does not answer."""
-    try:
-        return await engine.models() if (await engine.health()).ok else None
-    except MycoError as problem:
-        _log.warning("%s: %s", engine.id, problem.message)
-        return None
+def _worth_telling(before: Report | None, now: Report) -> bool:
+    """Free memory and disk change all the time; a tenth of the whole is news."""
+    if before is None:
+        return True
+    old, new = classify.summary(before), classify.summary(now)
+    moved = abs(old.memory_available - new.memory_available) > new.memory_total / 10
+    moved = moved or abs(old.disk_free - new.disk_free) > max(old.disk_free, new.disk_free) / 10
+    return moved or old.gpus != new.gpus or before.warnings != now.warnings
 
 
 def _model_store(paths: Paths, settings: Settings) -> ModelStore:
@@ -431,7 +415,18 @@ async def report(paths: Paths, settings: Settings) -> Report:
     return classify.with_engines(bare, own + others)
 
 
+def _asked(data: bytes, kind: type[_T]) -> _T:
+    """A peer's request."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.DecodeError as problem:
+        raise InvalidRequest(
+            f"the peer's request is not understood: {problem}", "is its version another one?"
+        ) from None
+
+
 def _decode(data: bytes, kind: type[_T], who: str) -> _T:
+    """A peer's reply."""
     try:
         return msgspec.json.decode(data, type=kind)
     except msgspec.DecodeError as problem:

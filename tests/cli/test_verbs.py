@@ -157,7 +157,7 @@ def test_config(run: Run, paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None
     assert unknown.code == 2
     assert "did you mean `port`?" in unknown.err
     paths.settings_file.write_bytes(b"\xff\xfe")
-    assert run("config", "show").code == 1
+    assert run("config", "show").code == 2
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

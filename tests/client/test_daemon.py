@@ -50,6 +50,13 @@ def test_a_stale_file_is_no_node(paths: Paths, node: FakeNode) -> None:
     assert daemon.find(paths) is None, "its port does not answer"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell without the parent's help")
+def test_a_process_that_ended_is_not_alive_before_its_parent_asked() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    assert _ended(child.pid)
+    assert child.wait() == 0
+
+
 @pytest.mark.usefixtures("fake_daemon")
 def test_a_tied_node_ends_with_us(paths: Paths) -> None:
     ticks = []

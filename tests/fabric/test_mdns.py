@@ -1,6 +1,8 @@
 import asyncio
+from unittest.mock import AsyncMock, Mock
 
 import pytest
+from zeroconf import NotRunningException
 from zeroconf.asyncio import AsyncServiceInfo
 
 from mycoswarm.core.ids import NodeId, SwarmId
@@ -29,9 +31,9 @@ GOOD = {"v": "1", "n": "5a17.0123", "s": "solo", "i": "1,70000"}
 
 
 def test_an_announcement_is_read() -> None:
-    assert mdns._read(info(GOOD, ["192.0.2.7", "2001:db8::7", "fe80::1"])) == Announcement(
-        1, "5a17.0123", SOLO, (1, 70000), ("192.0.2.7:6927", "[2001:db8::7]:6927")
-    )
+    assert mdns._read(
+        info(GOOD, ["192.0.2.7", "10.0.0.7", "2001:db8::7", "fd00::7", "100.64.0.7", "fe80::1"])
+    ) == Announcement(1, "5a17.0123", SOLO, (1, 70000), ("10.0.0.7:6927", "[fd00::7]:6927"))
 
 
 @pytest.mark.parametrize(
@@ -39,18 +41,19 @@ def test_an_announcement_is_read() -> None:
     [{"v": ""}, {"v": "one"}, {"v": "12345"}, {"n": ""}, {"n": "x" * 65}, {"s": ""}, {"s": "x" * 65}],
 )
 def test_what_a_stranger_makes_up_is_ignored(broken: dict[str, str]) -> None:
-    assert mdns._read(info(GOOD | broken, ["192.0.2.7"])) is None
+    assert mdns._read(info(GOOD | broken, ["10.0.0.7"])) is None
 
 
 def test_slots_that_are_none_are_left_out() -> None:
-    read = mdns._read(info(GOOD | {"i": "x,-1,5," + "9" * 40 + ",6,7,8,9,10,11"}, ["192.0.2.7"]))
+    read = mdns._read(info(GOOD | {"i": "x,-1,5," + "9" * 40 + ",6,7,8,9,10,11"}, ["10.0.0.7"]))
     assert read is not None
     assert read.slots == (5, 6, 7, 8, 9)
 
 
 def test_an_announcement_without_a_usable_address_is_ignored() -> None:
     assert mdns._read(info(GOOD, ["fe80::1"])) is None
-    assert mdns._read(info(GOOD, ["192.0.2.7"], port=0)) is None
+    assert mdns._read(info(GOOD, ["192.0.2.7", "8.8.8.8"])) is None
+    assert mdns._read(info(GOOD, ["10.0.0.7"], port=0)) is None
 
 
 def test_this_machine_has_an_address() -> None:
@@ -96,26 +99,53 @@ async def test_announcements_are_heard_changed_and_taken_back() -> None:
     await other.close()
 
 
+def take(discovery: Discovery, name: str, mark: str, count: str = "1") -> None:
+    """What `add_service` does where the whole announcement is known."""
+    told = GOOD | {"n": mark, "c": count}
+    discovery._heard[f"{name}.{TYPE}"] = None
+    discovery._take(AsyncServiceInfo(TYPE, f"{name}.{TYPE}", port=6927, properties=told, parsed_addresses=["10.0.0.7"]))
+
+
 @pytest.mark.parametrize(
-    ("first", "second", "wins"),
+    ("first", "second", "stay"),
     [
-        (("aa.1", "2"), ("aa.1", "1"), ("aa.1", 2)),  # withdrawn, and brought up again by a late answer
-        (("aa.1", "1"), ("aa.2", "2"), ("aa.2", 2)),  # joined: another mark in the same run
-        (("aa.1", "7"), ("bb.1", "1"), ("bb.1", 1)),  # killed and started again: what comes later counts
+        (("aa.1", "2"), ("aa.1", "1"), [("aa.1", 2)]),  # withdrawn, and brought up again by a late answer
+        (("aa.1", "1"), ("aa.2", "2"), [("aa.2", 2)]),  # joined: another mark in the same run
+        (("aa.1", "7"), ("bb.1", "1"), [("aa.1", 7), ("bb.1", 1)]),  # started again, or somebody else's lie
     ],
 )
-async def test_of_two_announcements_from_one_address_the_newer_counts(
-    first: tuple[str, str], second: tuple[str, str], wins: tuple[str, int]
+async def test_of_two_announcements_of_one_run_the_newer_counts(
+    first: tuple[str, str], second: tuple[str, str], stay: list[tuple[str, int]]
 ) -> None:
     discovery = Discovery(6927, lambda: None)
-    for number, (mark, count) in enumerate((first, second), 1):
-        seen = AsyncServiceInfo(
-            TYPE,
-            f"{number}.{TYPE}",
-            port=6927,
-            properties=GOOD | {"n": mark, "c": count},
-            parsed_addresses=["192.0.2.7"],
-        )
-        discovery._order[seen.name] = number
-        discovery._take(seen)
-    assert [(one.mark, one.count) for one in discovery.seen()] == [wins]
+    take(discovery, "1", *first)
+    take(discovery, "2", *second)
+    assert [(one.mark, one.count) for one in discovery.seen()] == stay
+
+
+async def test_a_flood_pushes_out_the_oldest_and_shuts_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mdns, "MAX_SEEN", 2)
+    monkeypatch.setattr(AsyncServiceInfo, "load_from_cache", lambda *_: False)
+    monkeypatch.setattr(AsyncServiceInfo, "async_request", AsyncMock(return_value=False))
+    changes: list[int] = []
+    discovery = Discovery(6927, lambda: changes.append(1))
+    for name in ("a", "b"):
+        take(discovery, name, f"{name}.1")
+    changes.clear()
+    discovery.add_service(Mock(), TYPE, f"c.{TYPE}")
+    take(discovery, "c", "c.1")
+    assert [one.mark for one in discovery.seen()] == ["b.1", "c.1"]
+    assert len(changes) == 2
+    await discovery.close()
+
+
+async def test_what_zeroconf_cannot_announce_is_a_problem_and_is_tried_again() -> None:
+    discovery = Discovery(6927, lambda: None)
+    broken = AsyncMock(side_effect=NotRunningException("the socket is gone"))
+    zeroconf = Mock(async_register_service=broken, async_close=AsyncMock())
+    discovery._zeroconf = zeroconf
+    await discovery.announce(Announcement(1, "5a17.0123", SOLO, ()))
+    assert discovery.problem == "multicast does not work here (the socket is gone)"
+    await discovery.announce(Announcement(1, "5a17.0123", SOLO, ()))
+    assert broken.await_count == 2
+    await discovery.close()

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from mycoswarm.core.ids import NodeId
 from mycoswarm.core.node import PROTOCOL
 from mycoswarm.fabric import membership as m
-from mycoswarm.fabric.wire import Beat, Hello
-from tests.fabric.simulation import LATENCY, Swarm, published, record
+from mycoswarm.fabric.wire import Addresses, Beat, Hello
+from tests.fabric.simulation import LATENCY, Swarm, anywhere, published, record
 
 NAMES = ("a", "b", "c", "d")
 
@@ -136,7 +136,7 @@ def test_a_removed_member_is_cut_and_never_dialled_again(swarm: Swarm) -> None:
 
 
 def test_a_node_that_slept_accuses_nobody() -> None:
-    machine = m.Membership(record("a"), "run", 1, random.Random(0))
+    machine = m.Membership(record("a"), "run", 1, random.Random(0), anywhere)
     machine.handle(m.MembersChanged((m.Member(NodeId("b"), "b"),), frozenset(), ""), 0.0)
     link = machine.new_link()
     machine.handle(m.Accepted(link, NodeId("b"), ""), 0.0)
@@ -155,7 +155,7 @@ def test_a_node_that_slept_accuses_nobody() -> None:
 
 
 def test_two_machines_with_one_key_are_reported() -> None:
-    machine = m.Membership(record("a"), "run", 1, random.Random(0))
+    machine = m.Membership(record("a"), "run", 1, random.Random(0), anywhere)
     machine.handle(m.MembersChanged((m.Member(NodeId("b"), "boa"),), frozenset(), ""), 0.0)
     for moment, run in enumerate(("one", "two", "three")):
         link = machine.new_link()
@@ -169,7 +169,7 @@ def test_two_machines_with_one_key_are_reported() -> None:
 
 
 def test_another_protocol_is_said_and_not_guessed_at() -> None:
-    machine = m.Membership(record("a"), "run", 1, random.Random(0))
+    machine = m.Membership(record("a"), "run", 1, random.Random(0), anywhere)
     machine.handle(m.MembersChanged((m.Member(NodeId("b"), "b"),), frozenset(), ""), 0.0)
     link = machine.new_link()
     machine.handle(m.Accepted(link, NodeId("b"), ""), 0.0)
@@ -178,14 +178,25 @@ def test_another_protocol_is_said_and_not_guessed_at() -> None:
     assert machine.nodes(0.0)[1].why.startswith(f"it speaks protocol {PROTOCOL + 1}")
 
 
+def test_an_address_that_may_not_be_dialled_is_not_kept_whoever_names_it() -> None:
+    machine = m.Membership(record("a"), "run", 1, random.Random(0), lambda address: address.startswith("near"))
+    machine.handle(m.MembersChanged((m.Member(NodeId("b"), "b"),), frozenset(), ""), 0.0)
+    machine.handle(m.AddressHint(NodeId("b"), "far:1", fresh=True), 0.0)
+    link = machine.new_link()
+    machine.handle(m.Accepted(link, NodeId("b"), "far"), 0.0)
+    machine.handle(m.Received(link, Hello(NodeId("b"), "r", 2)), 0.0)
+    machine.handle(m.Received(link, Addresses({NodeId("b"): ("far:3", "near:3")})), 0.0)
+    assert machine.addresses() == {"b": ("near:3",)}
+
+
 def test_a_stranger_is_not_answered() -> None:
-    machine = m.Membership(record("a"), "run", 1, random.Random(0))
+    machine = m.Membership(record("a"), "run", 1, random.Random(0), anywhere)
     link = machine.new_link()
     assert machine.handle(m.Accepted(link, NodeId("x"), ""), 0.0) == [m.Close(link)]
 
 
 def test_another_roster_is_pulled_once() -> None:
-    machine = m.Membership(record("a"), "run", 1, random.Random(0))
+    machine = m.Membership(record("a"), "run", 1, random.Random(0), anywhere)
     machine.handle(m.MembersChanged((m.Member(NodeId("b"), "b"),), frozenset(), "mine"), 0.0)
     link = machine.new_link()
     machine.handle(m.Accepted(link, NodeId("b"), ""), 0.0)
@@ -205,7 +216,7 @@ def test_where_the_lower_cannot_dial_the_higher_does() -> None:
 
 
 def test_several_addresses_are_tried_in_turn_and_the_good_one_is_kept() -> None:
-    machine = m.Membership(record("a"), "run", 1, random.Random(0))
+    machine = m.Membership(record("a"), "run", 1, random.Random(0), anywhere)
     machine.handle(m.MembersChanged((m.Member(NodeId("b"), "b"),), frozenset(), ""), 0.0)
     for address in ("one", "two", "three"):
         machine.handle(m.AddressHint(NodeId("b"), address), 0.0)

@@ -10,7 +10,7 @@ from mycoswarm import __version__
 from mycoswarm.api import auth, native, openai
 from mycoswarm.api.asgi import App, ClientGone, Receive, Scope, Send, read_body, send_error, send_response
 from mycoswarm.api.node import NodeService
-from mycoswarm.api.routes import Call, Found, Route, Table, openapi, problem_of_decoding
+from mycoswarm.api.routes import Call, Found, Route, Table, decode_body, openapi
 from mycoswarm.api.streams import StreamRoutes
 from mycoswarm.core.errors import MycoError, NotFound
 
@@ -54,7 +54,7 @@ def create_app(node: NodeService, token: str) -> App:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         if refusal := auth.check_origin(headers):
             raise refusal
-        found = table.find(scope["method"], scope["path"])
+        found = table.find(scope["method"], scope["raw_path"].decode("latin-1"))
         if refusal := auth.check_token(found.route, headers, token):
             raise refusal
         if found.route.app is not None:
@@ -70,20 +70,14 @@ async def _answer(found: Found, scope: Scope, receive: Receive, send: Send) -> N
     assert route.answer is not None, "a route has an answer or an app"
     body: Any = None
     if route.body is not None:
-        try:
-            body = msgspec.json.decode(await read_body(receive, MAX_ANSWER_BODY), type=route.body)
-        except msgspec.DecodeError as problem:
-            raise problem_of_decoding(problem) from None
+        body = decode_body(await read_body(receive, MAX_ANSWER_BODY), msgspec.json.Decoder(route.body))
     query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
     reply = await route.answer(Call(found.path, query, body))
     await send_response(send, route.status, reply if isinstance(reply, bytes) else msgspec.json.encode(reply))
 
 
 async def _refuse(send: Send, path: str, problem: MycoError) -> None:
-    if path.startswith("/v1/"):
-        await send_response(send, problem.status, openai.error_json(problem))
-    else:
-        await send_error(send, problem)
+    await send_error(send, problem, body=openai.error_json(problem) if path.startswith("/v1/") else None)
 
 
 def _tag(send: Send, node: NodeService) -> Send:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from mycoswarm.core.errors import InvalidRequest, MycoError
+from mycoswarm.core.errors import InvalidRequest, MycoError, WrongMethod
 from mycoswarm.core.tasks import TaskGroup
 
 _log = logging.getLogger(__name__)
@@ -61,26 +61,29 @@ async def send_response(send: Send, status: int, body: bytes, headers: Headers =
     await send({"type": "http.response.body", "body": body})
 
 
-async def send_error(send: Send, problem: MycoError, headers: Headers = ()) -> None:
-    """`{"error": …}` with the error's own status."""
+async def send_error(send: Send, problem: MycoError, headers: Headers = (), body: bytes | None = None) -> None:
+    """The error with its own status. body: in a dialect's shape, where that is not ours: `{"error": …}`."""
     extra = list(headers)
     if (seconds := problem.data.get("retry_after")) is not None:
         extra.append((b"retry-after", b"%d" % max(1, round(seconds))))
-    await send_response(send, problem.status, msgspec.json.encode({"error": problem.body()}), extra)
+    if isinstance(problem, WrongMethod):
+        extra.append((b"allow", ", ".join(problem.data["allow"]).encode()))
+    await send_response(send, problem.status, body or msgspec.json.encode({"error": problem.body()}), extra)
 
 
 class StreamReply:
     """A streamed reply whose headers wait until there is something to say in them.
 
-    `open` sends the headers once; `write` opens with what was set so far. While nothing is written, `keep_alive` bytes
-    go out every KEEP_ALIVE seconds, the first time after HOLD_HEADERS, so that no client gives up on a long queue.
+    `open` sends the headers once; `write` opens with what was set so far; `hold` keeps bytes until then. While nothing
+    is written, `keep_alive` bytes go out every KEEP_ALIVE seconds, the first time after HOLD_HEADERS, so that no client
+    gives up on a long queue.
     """
 
     def __init__(self, send: Send, content_type: bytes, keep_alive: bytes) -> None:
         self._send = send
         self._keep_alive = keep_alive
         self._last = asyncio.get_running_loop().time()
-        self._idle = asyncio.Event()
+        self._held: list[bytes] = []
         self.headers: list[tuple[bytes, bytes]] = [
             (b"content-type", content_type),
             (b"cache-control", b"no-store"),
@@ -93,13 +96,21 @@ class StreamReply:
             self.opened = True
             await self._send({"type": "http.response.start", "status": 200, "headers": self.headers})
 
+    def hold(self, data: bytes) -> None:
+        """Bytes that go out before whatever is written next; too little to open for."""
+        self._held.append(data)
+
     async def write(self, data: bytes) -> None:
-        if not self.opened:
-            await self.open()
+        body = b"".join((*self._held, data))
+        self._held.clear()
+        await self.open()
         self._last = asyncio.get_running_loop().time()
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
 
     async def end(self) -> None:
+        if self._held:
+            await self.write(b"")
+        await self.open()
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def beat(self) -> None:

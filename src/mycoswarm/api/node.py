@@ -1,6 +1,6 @@
 """What the API needs of the node behind it; the composition root provides it."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from mycoswarm.core.chat import ChatRequest, Delta
@@ -35,7 +35,7 @@ class NodeService(Protocol):
 
     def chat(self, request: ChatRequest) -> AsyncGenerator[Delta, None]: ...
 
-    def pull(self, name: str, node: str) -> AsyncIterator[Progress]: ...
+    def pull(self, name: str, node: str) -> AsyncGenerator[Progress, None]: ...
 
     async def remove_model(self, name: str, node: str) -> Removed: ...
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from mycoswarm.api.routes import decode_body
 from mycoswarm.core.chat import (
     ChatRequest,
     Delta,
@@ -107,12 +108,7 @@ _ROLES: dict[str, Role] = {
 
 def parse(body: bytes, request_id: RequestId, *, why: bool = False) -> Asked:
     """Their request. Raises InvalidRequest, naming the field."""
-    try:
-        asked = _decoder.decode(body)
-    except msgspec.ValidationError as problem:
-        raise InvalidRequest(f"the request does not fit the API: {problem}", "see /schema") from None
-    except msgspec.DecodeError as problem:
-        raise InvalidRequest(f"the body is not JSON: {problem}", "send a JSON object") from None
+    asked = decode_body(body, _decoder)
     if not asked.messages:
         raise InvalidRequest("`messages` is empty", "send at least one message")
     if asked.n is not None and asked.n != 1:

@@ -5,22 +5,16 @@ streams). A web framework did this before: 279 modules, 10 MB of an idle node's 
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import unquote
 
 import msgspec
 
 from mycoswarm.api.asgi import App
-from mycoswarm.core.errors import InvalidRequest, MycoError, NotFound
+from mycoswarm.core.errors import InvalidRequest, NotFound, WrongMethod
 
 Dialect = Literal["swarm", "openai"]
-
-
-class WrongMethod(InvalidRequest):
-    """The path exists, the method does not."""
-
-    code = "method_not_allowed"
-    status = 405
+_T = TypeVar("_T")
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -89,7 +83,10 @@ class Table:
                 self._exact.setdefault(route.path, {})[route.method] = route
 
     def find(self, method: str, path: str) -> Found:
-        """The route of a request. Raises NotFound, WrongMethod."""
+        """The route of a request; `path` as it stood in its first line, still percent-encoded.
+
+        Raises NotFound, WrongMethod.
+        """
         exact = self._exact.get(path, {})
         if (route := exact.get(method)) is not None:
             return Found(route, {})
@@ -102,7 +99,8 @@ class Table:
                 return Found(route, variables)
             allowed.add(route.method)
         if allowed:
-            raise WrongMethod(f"{path} does not take {method}", f"it takes {', '.join(sorted(allowed))}")
+            takes = sorted(allowed)
+            raise WrongMethod(f"{path} does not take {method}", f"it takes {', '.join(takes)}", allow=takes)
         raise NotFound(f"there is nothing at {path}", "GET /schema lists what there is")
 
 
@@ -197,8 +195,12 @@ def _operation(route: Route, refer: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
-def problem_of_decoding(problem: msgspec.DecodeError) -> MycoError:
-    """What to tell a client whose body could not be read."""
-    if isinstance(problem, msgspec.ValidationError):
-        return InvalidRequest(f"the request does not fit the API: {problem}", "see /schema")
-    return InvalidRequest(f"the body is not JSON: {problem}", "send a JSON object")
+def decode_body(body: bytes, decoder: msgspec.json.Decoder[_T]) -> _T:
+    """A client's body. Raises InvalidRequest, saying what is wrong with it."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as problem:
+        raise InvalidRequest(f"the request does not fit the API: {problem}", "see /schema") from None
+    # The last two are how msgspec tells of text that is not UTF-8, and of lists in lists without end.
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise InvalidRequest(f"the body is not JSON: {problem}", "send a JSON object") from None

@@ -2,9 +2,8 @@
 
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import TypeVar
 
 import msgspec
 
@@ -20,7 +19,7 @@ from mycoswarm.api.asgi import (
     until_gone,
 )
 from mycoswarm.api.node import NodeService
-from mycoswarm.api.routes import problem_of_decoding
+from mycoswarm.api.routes import decode_body
 from mycoswarm.core.chat import ChatRequest, Delta, Error, Start, encode_delta
 from mycoswarm.core.errors import ErrorBody, InvalidRequest, MycoError, from_body
 from mycoswarm.core.ids import RequestId, new_request_id
@@ -28,17 +27,23 @@ from mycoswarm.core.model import Progress
 from mycoswarm.core.views import PullBody
 
 _log = logging.getLogger(__name__)
-_T = TypeVar("_T")
+_chat_decoder = msgspec.json.Decoder(ChatRequest)
+_pull_decoder = msgspec.json.Decoder(PullBody)
 
 _OUR_BUG = ErrorBody("internal", "this node failed in the middle of the answer", "see `mycoswarm logs`")
 
 
+def _header(text: str) -> bytes:
+    """`text` as a header's value: names come from other nodes, and one with a line end would forge headers."""
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in text).encode()
+
+
 def _reply_headers(start: Start | None, request_id: RequestId) -> list[tuple[bytes, bytes]]:
     """Who answers. Held back until an executor has accepted, so that they are true."""
-    headers = [(b"x-mycoswarm-request", request_id.encode())]
+    headers = [(b"x-mycoswarm-request", _header(request_id))]
     if start is not None:
-        headers.append((b"x-mycoswarm-node", start.node_name.encode("ascii", "replace")))
-        headers.append((b"x-mycoswarm-model", start.model.encode("ascii", "replace")))
+        headers.append((b"x-mycoswarm-node", _header(start.node_name)))
+        headers.append((b"x-mycoswarm-model", _header(start.model)))
     return headers
 
 
@@ -51,26 +56,21 @@ class StreamRoutes:
     async def chat_completions(self, scope: Scope, receive: Receive, send: Send) -> None:
         """`POST /v1/chat/completions`."""
         request_id = new_request_id()
+
+        async def refuse(problem: MycoError) -> None:
+            await send_error(send, problem, _reply_headers(None, request_id), openai.error_json(problem))
+
         wants_why = (b"x-mycoswarm-why", b"1") in scope["headers"]
         created = int(time.time())
         try:
             asked = openai.parse(await read_body(receive), request_id, why=wants_why)
         except MycoError as problem:
-            await send_response(send, problem.status, openai.error_json(problem), _reply_headers(None, request_id))
+            await refuse(problem)
             return
         if asked.stream:
             writer = openai.ChunkWriter(request_id, created, include_usage=asked.include_usage)
             reply = StreamReply(send, b"text/event-stream; charset=utf-8", b": keep-alive\n\n")
-            await self._stream(
-                asked.request,
-                receive,
-                reply,
-                writer.write,
-                writer.end(),
-                lambda problem: send_response(
-                    send, problem.status, openai.error_json(problem), _reply_headers(None, request_id)
-                ),
-            )
+            await self._stream(asked.request, receive, reply, writer.write, writer.end(), refuse)
             return
         collector = openai.Collector(request_id, created)
 
@@ -86,14 +86,14 @@ class StreamRoutes:
                         collector.add(delta)
                 await send_response(send, 200, collector.json(), _reply_headers(start, request_id))
             except MycoError as problem:
-                await send_response(send, problem.status, openai.error_json(problem), _reply_headers(None, request_id))
+                await refuse(problem)
 
         await until_gone(receive, collect(), None)
 
     async def chat(self, scope: Scope, receive: Receive, send: Send) -> None:
         """`POST /swarm/v1/chat`: a ChatRequest in, canonical deltas out as NDJSON."""
         try:
-            request = _decode(await read_body(receive), ChatRequest)
+            request = decode_body(await read_body(receive), _chat_decoder)
         except MycoError as problem:
             await send_error(send, problem)
             return
@@ -117,23 +117,24 @@ class StreamRoutes:
         end: bytes,
         refuse: Callable[[MycoError], Awaitable[None]],
     ) -> None:
-        held: list[bytes] = []
         reply.headers += _reply_headers(None, request.id)
 
         async def answer() -> None:
             try:
                 async with aclosing(self._node.chat(request)) as deltas:
                     async for delta in deltas:
-                        data = write(delta)
-                        if isinstance(delta, Start) and not reply.opened:
-                            reply.headers += _reply_headers(delta, request.id)[1:]
-                            data = b"".join(held) + data
-                            held.clear()
-                        elif not reply.opened and not isinstance(delta, Error):
-                            # A note before any executor has accepted: it waits for the headers, unless it is told late.
-                            held.append(data)
-                            continue
-                        if data:
+                        if not reply.opened:
+                            match delta:
+                                case Start():
+                                    reply.headers += _reply_headers(delta, request.id)[1:]
+                                case Error():
+                                    await refuse(from_body(delta.error))
+                                    return
+                                case _:
+                                    # A note before any executor has accepted: it waits for the headers.
+                                    reply.hold(write(delta))
+                                    continue
+                        if data := write(delta):
                             await reply.write(data)
             except MycoError as problem:
                 if not reply.opened:
@@ -155,7 +156,7 @@ class StreamRoutes:
     async def pull(self, scope: Scope, receive: Receive, send: Send) -> None:
         """`POST /swarm/v1/models/pull`: Progress lines, an error line at the end where it fails."""
         try:
-            wanted = _decode(await read_body(receive), PullBody)
+            wanted = decode_body(await read_body(receive), _pull_decoder)
         except MycoError as problem:
             await send_error(send, problem)
             return
@@ -168,19 +169,23 @@ class StreamRoutes:
                 if not reply.opened:
                     await send_error(send, problem)
                     return
-                await reply.write(msgspec.json.encode({"error": problem.body()}) + b"\n")
+                await reply.write(_error_line(problem.body()))
+            except Exception:  # the boundary of a stream, as above
+                _log.exception("pulling %s failed", wanted.name)
+                if not reply.opened:
+                    await send_error(send, MycoError(_OUR_BUG.message, _OUR_BUG.hint))
+                    return
+                await reply.write(_error_line(_OUR_BUG))
             await reply.end()
 
         await until_gone(receive, steps(), reply.beat())
 
 
-async def _write_progress(reply: StreamReply, steps: AsyncIterator[Progress]) -> None:
-    async for step in steps:
-        await reply.write(msgspec.json.encode(step) + b"\n")
+async def _write_progress(reply: StreamReply, pull: AsyncGenerator[Progress, None]) -> None:
+    async with aclosing(pull) as steps:
+        async for step in steps:
+            await reply.write(msgspec.json.encode(step) + b"\n")
 
 
-def _decode(body: bytes, kind: type[_T]) -> _T:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.DecodeError as problem:
-        raise problem_of_decoding(problem) from None
+def _error_line(body: ErrorBody) -> bytes:
+    return msgspec.json.encode({"error": body}) + b"\n"

@@ -74,17 +74,9 @@ def get(app: App, key: str) -> None:
 
 
 def _load(app: App) -> "Loaded":
-    from mycoswarm.core import settings
-    from mycoswarm.core.errors import NotWritable
+    from mycoswarm.client import settings_file
 
-    file = app.paths.settings_file
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        text = None
-    except (OSError, UnicodeDecodeError) as problem:
-        raise NotWritable(f"{file} cannot be read: {problem}", "make it a UTF-8 text file that you may read") from None
-    return settings.load(text, file_name=str(file))
+    return settings_file.load(app.paths)
 
 
 def _toml(value: object) -> str:

@@ -4,6 +4,7 @@ Flows in: typed requests of `core`. Flows out: the views of `core.views`, canoni
 
 - `http`    one synchronous `Client` over the standard library; every answer is typed, every failure is a MycoError
 - `daemon`  the node process itself: find the running one, start one, wait until it is ready, end it
+- `settings_file`  config.toml as the node and `mycoswarm config` read it
 
 Rules of this package:
 

@@ -1,6 +1,7 @@
 """[io] The node process of this user: find the running one, start one, wait until it is ready, end it."""
 
 import contextlib
+import errno
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from mycoswarm.core.errors import (
     NotFound,
     NotWritable,
     Refused,
+    from_os_error,
 )
 from mycoswarm.core.paths import Paths, resolve
 
@@ -75,14 +77,19 @@ def client_of(found: NodeFile, paths: Paths) -> Client:
 
 
 def alive(pid: int) -> bool:
-    """Does a process of that id exist?"""
+    """Does a process of that id run? One that has ended does not, even where nobody has taken its exit code yet."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    return True
+    try:
+        # Whoever waits for the pipes of `up` to close takes the exit code afterwards; `banner` holds those pipes, and
+        # would wait in turn for this process to go.
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
+    except (OSError, IndexError):
+        return True
 
 
 def wait_ready(
@@ -160,7 +167,11 @@ def start(
     _end(process)
     if gone is None:
         raise Fixable(f"the node did not get ready within {START_TIMEOUT:.0f} s", "`mycoswarm logs` may tell why")
-    raise reason(_tail(paths.log_file, said_from), gone)
+    said = _tail(paths.log_file, said_from)
+    if not said.strip():
+        # Its reason may be the very thing that kept it from being written down.
+        os.close(_open_log(paths, b"\n"))
+    raise reason(said, gone)
 
 
 def end(paths: Paths) -> NodeFile | None:
@@ -170,7 +181,7 @@ def end(paths: Paths) -> NodeFile | None:
         return None
     client_of(found, paths).shutdown()
     deadline = time.monotonic() + END_TIMEOUT
-    while alive(found.pid) and paths.node_file.exists():
+    while alive(found.pid):
         if time.monotonic() > deadline:
             raise Fixable(
                 f"the node (process {found.pid}) has not ended after {END_TIMEOUT:.0f} s", f"end it: kill {found.pid}"
@@ -204,15 +215,24 @@ def reason(said: str, exit_code: int) -> MycoError:
     return kinds.get(exit_code, Fixable)(sentence, hint or "`mycoswarm logs` may tell more")
 
 
-def _open_log(paths: Paths) -> int:
+def _open_log(paths: Paths, line: bytes = b"") -> int:
+    """The log, to append to; `line` is written to it."""
     try:
         paths.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return os.open(paths.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        log = os.open(paths.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(log, line)
+        except OSError:
+            os.close(log)
+            raise
     except OSError as problem:
+        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise from_os_error(problem, paths.log_file) from None
         raise NotWritable(
             f"{paths.log_file} cannot be written: {problem.strerror}",
             "make the directory writable, or choose another one with MYCOSWARM_HOME",
         ) from None
+    return log
 
 
 def _tail(file: Path, offset: int) -> str:

@@ -260,5 +260,8 @@ def encode_delta(delta: Delta) -> bytes:
 
 
 def decode_delta(line: bytes) -> Delta:
-    """The delta of one NDJSON line. Raises msgspec.ValidationError on anything else."""
-    return _delta_decoder.decode(line)
+    """The delta of one NDJSON line. Raises msgspec.DecodeError on anything else."""
+    try:
+        return _delta_decoder.decode(line)
+    except (UnicodeDecodeError, RecursionError) as problem:
+        raise msgspec.DecodeError(f"not a delta: {problem}") from problem

@@ -2,7 +2,8 @@
 
     MycoError                     500  exit 70  our bug
     ├── InvalidRequest            400  exit 2   the request itself is wrong
-    │   └── ContextTooLong        400  exit 2   the prompt does not fit the model's context
+    │   ├── ContextTooLong        400  exit 2   the prompt does not fit the model's context
+    │   └── WrongMethod           405  exit 2   the path exists, the method does not
     ├── NotFound                  404  exit 4   no such model, node, task
     │   └── UnknownModel          404  exit 4
     ├── Refused                   403  exit 5   not allowed
@@ -74,6 +75,13 @@ class InvalidRequest(MycoError):
 
 class ContextTooLong(InvalidRequest):
     code = "context_too_long"
+
+
+class WrongMethod(InvalidRequest):
+    """`data["allow"]`: the methods that the path takes."""
+
+    code = "method_not_allowed"
+    status = 405
 
 
 class NotFound(MycoError):
@@ -184,7 +192,10 @@ _BY_CODE = _tree(MycoError)
 
 def from_body(body: ErrorBody) -> MycoError:
     """The error that `body` was made from; a code of a newer version becomes the root of the tree."""
-    return _BY_CODE.get(body.code, MycoError)(body.message, body.hint, **body.data)
+    error = _BY_CODE.get(body.code, MycoError)(body.message, body.hint)
+    # Not as keywords: another node may name its facts as it likes, `message` and `self` included.
+    error.data = dict(body.data)
+    return error
 
 
 def from_os_error(problem: OSError, path: Path, needed: int | None = None, free: int | None = None) -> MycoError:

@@ -4,6 +4,7 @@ Precedence: flags > MYCOSWARM_* > config.toml > defaults. An unknown key is an e
 """
 
 import difflib
+import math
 import os
 import tomllib
 from collections.abc import Callable, Mapping
@@ -42,13 +43,26 @@ def _number(value: Any) -> int:
         raise TypeError("must be a whole number") from None
 
 
+def _at_least(least: int) -> Callable[[Any], int]:
+    def parse(value: Any) -> int:
+        number = _number(value)
+        if number < least:
+            raise TypeError(f"must be at least {least}")
+        return number
+
+    return parse
+
+
 def _seconds(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise TypeError("must be a number of seconds")
     try:
-        return float(value)
-    except ValueError:
+        seconds = float(value)
+    except (ValueError, OverflowError):
         raise TypeError("must be a number of seconds") from None
+    if not math.isfinite(seconds):
+        raise TypeError("must be a number of seconds")
+    return seconds
 
 
 def _list(value: Any) -> tuple[str, ...]:
@@ -119,9 +133,9 @@ TABLE: tuple[Setting, ...] = (
     Setting("engines", _list, "addresses of engines beside those found on their usual local ports"),
     Setting("embedded", _choice("auto", "no"), "auto: run models with the built-in llama.cpp where the CPU can"),
     Setting("models_dir", _text, "where models lie; empty: the data directory"),
-    Setting("context", _number, "tokens of context that embedded models and Ollama are given"),
-    Setting("slots", _number, "answers that one embedded model writes at the same time"),
-    Setting("threads", _number, "threads of an embedded model; 0: the physical cores"),
+    Setting("context", _at_least(1), "tokens of context that embedded models and Ollama are given"),
+    Setting("slots", _at_least(1), "answers that one embedded model writes at the same time"),
+    Setting("threads", _at_least(0), "threads of an embedded model; 0: the physical cores"),
     Setting("keep_loaded", _seconds, "seconds that an idle embedded model stays in memory; negative: for ever"),
     Setting("prefer", _list, "models in the order in which `auto` takes them, before any measure of size"),
     Setting("patience", _seconds, "seconds to the first token that `auto` may cost"),

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 _log = logging.getLogger(__name__)
@@ -36,3 +36,13 @@ class TaskGroup:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def repeat(step: Callable[[], Coroutine[Any, Any, None]], pause: float, name: str) -> None:
+    """Run `step` for ever, `pause` seconds after each end. A step that fails is logged, and the next one comes."""
+    while True:
+        try:
+            await step()
+        except Exception:  # the boundary of a background loop: one bad turn must not be its last
+            _log.exception("%s failed; it is tried again in %g s", name, pause)
+        await asyncio.sleep(pause)

@@ -70,6 +70,7 @@ class Child:
         """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",
             "-m",
             "mycoswarm.engines.llamacpp_child",
             stdin=asyncio.subprocess.PIPE,
@@ -92,7 +93,12 @@ class Child:
         except BaseException:
             await self.stop()
             raise
-        ready = msgspec.json.decode(line, type=ChildReady) if line else ChildReady("ended")
+        try:
+            ready = msgspec.json.decode(line, type=ChildReady)
+        except msgspec.DecodeError:
+            # Nothing, or half a line: it ended while it spoke.
+            ready = ChildReady("ended")
+            self.kill()
         if ready.error:
             await self.ended.wait()
             raise self.failure("could not be loaded")

@@ -5,6 +5,7 @@ dialects it speaks: its replies carry `x-mycoswarm-node`.
 """
 
 import asyncio
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -19,6 +20,8 @@ from mycoswarm.egress import lan_session
 from mycoswarm.engines.engine import Engine
 from mycoswarm.engines.ollama import Ollama, is_cloud
 from mycoswarm.engines.openai_compatible import OpenAICompatible
+
+_log = logging.getLogger(__name__)
 
 OURS = "x-mycoswarm-node"
 _LIMIT_SECONDS = 1.0
@@ -111,6 +114,9 @@ async def _within(work: Any) -> EngineFound | None:
             return await work
     except TimeoutError:
         return None
+    except Exception:  # the boundary towards whatever listens on a usual port: its nonsense must not stop the node
+        _log.warning("something that answers like an engine is none", exc_info=True)
+        return None
 
 
 async def _get(session: aiohttp.ClientSession, address: Address, path: str) -> _Reply | None:
@@ -131,7 +137,7 @@ async def _get(session: aiohttp.ClientSession, address: Address, path: str) -> _
 async def _identify(session: aiohttp.ClientSession, address: Address) -> EngineFound | None:
     # /api/version is Ollama's alone; /v1/models they all have.
     version, models = await asyncio.gather(_get(session, address, "/api/version"), _get(session, address, "/v1/models"))
-    if models is None or models.status != 200:
+    if models is None or models.status != 200 or not isinstance(models.body, dict) or "data" not in models.body:
         return None
     listed = _ids(models.body, "data", "id")
     if version is not None and version.status == 200 and isinstance(version.body, dict) and "version" in version.body:
@@ -157,8 +163,9 @@ async def _other_kind(
         return "vllm", str(told) if told else None, listed
     studio = await _get(session, address, "/api/v0/models")
     if studio is not None and studio.status == 200 and isinstance(studio.body, dict):
-        entries = [entry for entry in studio.body.get("data", ()) if isinstance(entry, dict)]
-        return "lmstudio", None, tuple(str(entry["id"]) for entry in entries if entry.get("state") == "loaded")
+        entries = [entry for entry in studio.body.get("data") or () if isinstance(entry, dict)]
+        if all("id" in entry and "state" in entry for entry in entries):
+            return "lmstudio", None, tuple(str(entry["id"]) for entry in entries if entry["state"] == "loaded")
     return "openai", None, listed
 
 

@@ -179,7 +179,7 @@ class LlamaCpp:
         elif known.loading:
             state = "loading"
         elif file.damaged:
-            state, reason = "unfit", file.damaged
+            state, reason = "unfit", f"{file.damaged}; to mend it: {file.mend}"
         else:
             fits = self._fit(file, available)
             state, reason = ("on_disk", known.reason) if fits.slots else ("unfit", fits.reason)
@@ -297,7 +297,7 @@ class LlamaCpp:
             # llama.cpp would answer to any name with whatever it has loaded.
             raise UnknownModel(f"the embedded engine has no model {model!r}", "`mycoswarm models` lists them", near=[])
         if files[model].damaged:
-            raise ModelCorrupt(files[model].damaged, _mend(model))
+            raise ModelCorrupt(files[model].damaged, files[model].mend)
         return files[model]
 
     def _check(self, request: ChatRequest, file: ModelFile) -> None:
@@ -360,6 +360,13 @@ class LlamaCpp:
             return problem
         except (ModelCorrupt, Busy) as problem:
             return problem
+        except OSError as problem:
+            # No process, no descriptor, no temporary directory to be had: this machine's state, not a bug.
+            failed = EngineFailed(
+                f"{file.name} could not be loaded: {problem.strerror or problem}", "free what is short"
+            )
+            self._rest(known, failed.message)
+            return failed
         self._loaded[file.name] = loaded
         self._tasks.start(self._supervise(loaded), f"supervise {file.name}")
         return loaded

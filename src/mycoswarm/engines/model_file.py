@@ -29,7 +29,7 @@ class ModelFile(msgspec.Struct, frozen=True, omit_defaults=True):
     stamp: modification time in ns at which `digest` was true; a file with another one is hashed again before use.
     context: tokens it was trained for. template: it can render a chat.
     pooled: an embedding model says itself how its tokens' vectors become one; False takes their mean.
-    damaged: one sentence why it cannot be used; such a file is listed, so that its owner hears of it.
+    damaged: one sentence why it cannot be used; such a file is listed, so that its owner hears of it. mend: what to do.
     """
 
     name: str
@@ -46,6 +46,7 @@ class ModelFile(msgspec.Struct, frozen=True, omit_defaults=True):
     abilities: Abilities = Abilities()
     pooled: bool = True
     damaged: str = ""
+    mend: str = ""
 
 
 class ModelFiles(Protocol):

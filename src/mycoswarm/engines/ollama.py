@@ -2,6 +2,7 @@
 
 import asyncio
 import difflib
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -23,6 +24,8 @@ from mycoswarm.engines.ollama_request import chat_body
 from mycoswarm.engines.ollama_stream import OllamaStream
 from mycoswarm.engines.openai_chat import broken
 from mycoswarm.engines.stream import Deltas
+
+_log = logging.getLogger(__name__)
 
 
 class _Details(msgspec.Struct):
@@ -113,7 +116,7 @@ class Ollama:
 
     async def models(self) -> tuple[ModelOffer, ...]:
         tags, _ = await asyncio.gather(self._tags(), self._look_what_runs())
-        shown = await asyncio.gather(*(self._show(tag) for tag in tags))
+        shown = await asyncio.gather(*(self._show_if_it_can(tag) for tag in tags))
         return tuple(self._offer(tag, show) for tag, show in zip(tags, shown, strict=True))
 
     async def _tags(self) -> list[_Tag]:
@@ -124,6 +127,14 @@ class Ollama:
     async def _look_what_runs(self) -> None:
         running: _Ps = read(await self._http.json("GET", "/api/ps"), _Ps, self.url)
         self._running = {one.name: one for one in running.models or ()}
+
+    async def _show_if_it_can(self, tag: _Tag) -> _Show:
+        """One damaged or just deleted model must not hide all others."""
+        try:
+            return await self._show(tag)
+        except MycoError as problem:
+            _log.warning("%s: %s", tag.name, problem.message)
+            return _Show()
 
     async def _show(self, tag: _Tag) -> _Show:
         key = f"{tag.name} {tag.digest}"

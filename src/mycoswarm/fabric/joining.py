@@ -127,9 +127,13 @@ class Let(msgspec.Struct, frozen=True):
     address: str
 
 
-async def join_at(address: str, code: Code, identity: Identity, introduction: Introduction) -> Let:
-    """Join by the node at HOST:PORT. Raises WrongCode, Refused, NotFound, PeerLost, InvalidRequest."""
-    channel = JoinChannel(address)
+async def join_at(address: str, typed: bool, code: Code, identity: Identity, introduction: Introduction) -> Let:
+    """Join by the node at HOST:PORT. Raises WrongCode, Refused, NotFound, PeerLost, InvalidRequest.
+
+    Args:
+        typed: the owner named the address; else only one of the local network is dialled.
+    """
+    channel = JoinChannel(address, typed)
     joiner = Joiner(code, identity.certificate)
     offer = _decode(await channel.post(JOIN_START_PATH, msgspec.json.encode(joiner.start())), JoinOffer)
     finish = msgspec.json.encode(joiner.finish(offer, introduction))

@@ -17,11 +17,13 @@ from typing import cast
 
 import msgspec
 import psutil
+from zeroconf import Error as ZeroconfError
 from zeroconf import IPVersion, ServiceListener, Zeroconf
 from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
 from mycoswarm.core.ids import NodeId, SwarmId
 from mycoswarm.core.tasks import TaskGroup
+from mycoswarm.egress import is_local
 
 _log = logging.getLogger(__name__)
 
@@ -108,8 +110,8 @@ class Discovery(ServiceListener):
         self._names: set[str] = set()
         self._addresses: tuple[str, ...] = ()
         self._seen: dict[str, Announcement] = {}
-        self._order: dict[str, int] = {}
-        self._last = 0
+        # Names that were heard, the oldest first; those in `_seen` are the ones that said something usable.
+        self._heard: dict[str, None] = {}
         self._tasks = TaskGroup()
         self._turn = asyncio.Lock()
 
@@ -124,9 +126,8 @@ class Discovery(ServiceListener):
             self._zeroconf = _open(self._addresses)
             await self._zeroconf.zeroconf.async_wait_for_start()
             await self._zeroconf.async_add_service_listener(TYPE, self)
-        except OSError as problem:
-            self.problem = f"multicast does not work here ({problem.strerror or problem})"
-            _log.warning("%s", self.problem)
+        except (OSError, ZeroconfError) as problem:
+            self._broken(problem)
             if self._zeroconf is not None:
                 await self._zeroconf.async_close()
                 self._zeroconf = None
@@ -156,7 +157,7 @@ class Discovery(ServiceListener):
         else:
             try:
                 await self._zeroconf.async_update_interfaces(list(addresses), _version(addresses))
-            except OSError as problem:
+            except (OSError, ZeroconfError) as problem:
                 _log.warning("multicast could not follow the change of addresses: %s", problem)
         await self._tell()
         return True
@@ -193,7 +194,6 @@ class Discovery(ServiceListener):
                 parsed_addresses=list(self._addresses),
             )
             self._names.add(info.name)
-            before, self._told = self._told, info
             if self._telling is not None:
                 # It would go on repeating what is withdrawn below, and have the last word.
                 self._telling.cancel()
@@ -202,22 +202,30 @@ class Discovery(ServiceListener):
                 telling = await self._zeroconf.async_register_service(info, cooperating_responders=True)
                 self._telling = cast("asyncio.Future[object]", telling)
                 self._tasks.start(_finish(telling), "mdns announcement")
+                before, self._told = self._told, info
+                self.problem = ""
                 if before is not None:
                     withdrawing = await self._zeroconf.async_unregister_service(before)
                     self._tasks.start(_finish(withdrawing), "mdns withdrawal")
-            except OSError as problem:
-                self.problem = f"multicast does not work here ({problem.strerror or problem})"
+            except (OSError, ZeroconfError) as problem:
+                self._broken(problem)
+                # So that the same announcement is tried again.
+                self._announced = None
+
+    def _broken(self, problem: Exception) -> None:
+        reason = problem.strerror if isinstance(problem, OSError) else ""
+        self.problem = f"multicast does not work here ({reason or problem or type(problem).__name__})"
+        _log.warning("%s", self.problem)
 
     # zeroconf calls these in the event loop.
 
     def add_service(self, zc: Zeroconf, type_: str, name: str) -> None:
         if name in self._names:
             return
-        if name not in self._order:
-            if len(self._order) >= MAX_SEEN:
-                return
-            self._last += 1
-            self._order[name] = self._last
+        if name not in self._heard:
+            if len(self._heard) >= MAX_SEEN:
+                self._forget(next(iter(self._heard)))
+            self._heard[name] = None
         info = AsyncServiceInfo(type_, name)
         if info.load_from_cache(zc):
             self._take(info)
@@ -228,7 +236,10 @@ class Discovery(ServiceListener):
         self.add_service(zc, type_, name)
 
     def remove_service(self, zc: Zeroconf, type_: str, name: str) -> None:
-        self._order.pop(name, None)
+        self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        self._heard.pop(name, None)
         if self._seen.pop(name, None) is not None:
             self._changed()
 
@@ -238,24 +249,22 @@ class Discovery(ServiceListener):
 
     def _take(self, info: AsyncServiceInfo) -> None:
         announcement = _read(info)
-        if announcement is None or info.name not in self._order or self._seen.get(info.name) == announcement:
+        if announcement is None or info.name not in self._heard or self._seen.get(info.name) == announcement:
             return
-        # Of what one node has told the latest counts, also where the withdrawal of the former is still on the way, or
-        # a late answer to somebody's question brings it up again.
-        same = [name for name, seen in self._seen.items() if seen.addresses == announcement.addresses]
-        if any(self._newer(name, info.name, announcement) for name in same):
+        # Of what one run of a node has told the latest counts, also where the withdrawal of the former is still on the
+        # way, or a late answer to somebody's question brings it up again. Another salt with the same addresses may be
+        # the same machine started again or a liar: neither may push the other out, and dialling tells them apart.
+        same = [
+            name
+            for name, seen in self._seen.items()
+            if (seen.addresses, seen.salt) == (announcement.addresses, announcement.salt)
+        ]
+        if any(self._seen[name].count > announcement.count for name in same):
             return
         for name in same:
             del self._seen[name]
         self._seen[info.name] = announcement
         self._changed()
-
-    def _newer(self, name: str, than: str, announcement: Announcement) -> bool:
-        """Whether what was seen under `name` is newer than `announcement`, seen under `than`, from the same address."""
-        seen = self._seen[name]
-        if seen.salt == announcement.salt:
-            return seen.count > announcement.count
-        return self._order[name] > self._order[than]
 
 
 async def _finish(sending: Awaitable[object]) -> None:
@@ -285,10 +294,11 @@ def _read(info: AsyncServiceInfo) -> Announcement | None:
     port = info.port or 0
     addresses = tuple(
         f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-        for address in info.parsed_addresses()[:8]
-        # A link-local address means nothing without its interface, and is never the only one.
-        if not address.startswith("fe80:")
-    )
+        for address in info.parsed_addresses()
+        # A link-local address means nothing without its interface, and is never the only one. What lies outside of the
+        # local network is not dialled because somebody announces it.
+        if is_local(address) and not address.startswith("fe80:")
+    )[:8]
     if not addresses or not 0 < port < 65536:
         return None
     count = told.get("c", "")

@@ -24,7 +24,7 @@ differences of the `now` that is handed in. Nothing here trusts an address: the 
 
 import hashlib
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NewType
 
@@ -227,14 +227,18 @@ class Membership:
         run: random per process start.
         port: of this node's peer API, 0 if it takes no connections.
         chance: for jitter; a seeded one makes a run repeatable.
+        may_dial: whether an address, whoever named it, is one that this node may call.
     """
 
-    def __init__(self, record: NodeRecord, run: str, port: int, chance: random.Random) -> None:
+    def __init__(
+        self, record: NodeRecord, run: str, port: int, chance: random.Random, may_dial: Callable[[str], bool]
+    ) -> None:
         self.id = record.id
         self.record = record
         self._run = run
         self._port = port
         self._chance = chance
+        self._may_dial = may_dial
         self._peers: dict[NodeId, _Peer] = {}
         self._links: dict[LinkId, _Link] = {}
         self._last_link = 0
@@ -372,7 +376,7 @@ class Membership:
 
     def _hint(self, event: AddressHint, now: float, out: list[Command]) -> None:
         peer = self._peers.get(event.node)
-        if peer is None:
+        if peer is None or not self._may_dial(event.address):
             return
         if event.address not in peer.addresses:
             peer.addresses = _with_address(peer.addresses, event.address, front=False)
@@ -664,7 +668,7 @@ class Membership:
         return self.id < peer.id
 
     def _learn(self, peer: _Peer, address: str, out: list[Command]) -> None:
-        if peer.addresses[:1] != (address,):
+        if peer.addresses[:1] != (address,) and self._may_dial(address):
             peer.addresses = _with_address(peer.addresses, address, front=True)
             out.append(AddressesLearned())
 

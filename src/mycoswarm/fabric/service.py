@@ -7,6 +7,7 @@ the one order in which a new roster takes effect: disk, TLS, open connections, m
 import asyncio
 import contextlib
 import hashlib
+import itertools
 import logging
 import random
 import secrets
@@ -30,6 +31,7 @@ from mycoswarm.fabric.mdns import SOLO, Announcement, Discovery, mark_of, own_ad
 from mycoswarm.fabric.membership import LinkId, Membership
 from mycoswarm.fabric.pairing import Joined, swarm_hash
 from mycoswarm.fabric.peer_app import Gate, Handler, PeerApp
+from mycoswarm.fabric.reach import Reach
 from mycoswarm.fabric.roster import Roster
 from mycoswarm.fabric.server import PeerServer, bind
 from mycoswarm.fabric.store import Store
@@ -59,6 +61,17 @@ LAST_WORDS = 0.3
 """Seconds in which goodbyes must have reached the wire when the node ends."""
 RETRY_FIRST, RETRY_LATE = 2.0, 30.0
 """Seconds between tries of a headless join."""
+
+
+class Departure(msgspec.Struct, frozen=True):
+    """How a leave went. swarm: its name. told: of the `members` other ones, those that have taken note.
+
+    Where some are told the rest hear it from them; where none is, the swarm goes on trusting this node.
+    """
+
+    swarm: str
+    told: int
+    members: int
 
 
 class Fabric:
@@ -92,7 +105,9 @@ class Fabric:
         self._membership: Membership
         self._server: PeerServer | None = None
         self._context = tls.server_context(self._identity)
-        self._transport = PeerTransport(self._identity, Directory(self._certificate, self._called, self._addresses))
+        self._reach = Reach()
+        directory = Directory(self._certificate, self._called, self._addresses, self._reach.is_typed)
+        self._transport = PeerTransport(self._identity, directory)
         self._discovery: Discovery | None = None
         self._invitations = Invitations(self._identity, self._store, self._clock, self._admit)
         gate = Gate(
@@ -119,6 +134,10 @@ class Fabric:
         self._salt = secrets.token_hex(4)
         self._mine: tuple[str, str] | None = None
         self._problem = ""
+        self._peers: tuple[str, ...] = ()
+        self._departure: Departure | None = None
+        # Joining, founding and leaving take their time, and each decides by the roster that it finds at first.
+        self._turn = asyncio.Lock()
         self._started = False
         self._closing = False
 
@@ -146,29 +165,33 @@ class Fabric:
         self._callbacks.append(callback)
 
     async def start(self) -> None:
-        """Open the peer port, greet the members, announce this node.
+        """Open the peer port, greet the members, announce this node. A start that fails leaves nothing open.
 
         Raises:
+            InvalidRequest: an entry of `peers` is no address.
             PortTaken: the peer port is.
             Fixable, NotWritable: the roster is damaged, the state directory cannot be written.
         """
+        try:
+            await self._start()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _start(self) -> None:
+        self._peers = tuple(_configured(peer) for peer in self._settings.peers)
+        for peer in self._peers:
+            self._reach.typed(peer)
         self._roster = self._store.roster()
         if self._roster is not None and self.id not in self._roster.members():
             self._problem = "this node was removed from its swarm"
             self._roster = None
-        listener = None if self._private else bind(self._settings.peer_port)
-        try:
-            self._record = self._make_record()
-            first = msgspec.structs.replace(
-                self._outgoing(), id=self.id, incarnation=self._store.next_incarnation(), seq=0
-            )
-        except BaseException:
-            if listener is not None:
-                listener.close()
-            raise
-        if listener is not None:
-            self._server = PeerServer(self._app, self._context, listener)
-        self._membership = Membership(first, secrets.token_hex(8), self.peer_port or 0, random.Random())  # noqa: S311 - jitter
+        if not self._private:
+            self._server = PeerServer(self._app, self._context, bind(self._settings.peer_port))
+        self._record = self._make_record()
+        first = msgspec.structs.replace(self._outgoing(), id=self.id, incarnation=self._store.next_incarnation(), seq=0)
+        jitter = random.Random()  # noqa: S311 - nothing is to be guessed here
+        self._membership = Membership(first, secrets.token_hex(8), self.peer_port or 0, jitter, self._reach.allows)
         if self._roster is not None:
             self._invitations.restore(self._roster.swarm)
             for member in self._roster.members().values():
@@ -179,6 +202,9 @@ class Fabric:
         self._tell_membership()
         for node, addresses in self._store.addresses().items():
             for address in addresses:
+                # Only what may be dialled is kept there: what lies elsewhere was typed by the owner at some time.
+                if not self._reach.allows(address):
+                    self._reach.typed(address)
                 self._feed(membership.AddressHint(node, address))
         if self._server is not None:
             self._discovery = Discovery(self._server.port, self._heard)
@@ -187,7 +213,10 @@ class Fabric:
         self._tasks.start(self._look_round(), "look round")
 
     async def close(self) -> None:
-        """Say goodbye, take the announcement back, end everything. Under a second; safe after a failed start."""
+        """Say goodbye, take the announcement back, end everything. Under a second; safe after a failed start.
+
+        What fails on the way is logged: nobody could do anything about it, and the rest must end all the same.
+        """
         if self._closing:
             return
         self._closing = True
@@ -200,12 +229,13 @@ class Fabric:
             link.close()
         if self._dialled:
             await asyncio.wait(list(self._dialled.values()), timeout=LAST_WORDS)
-        steps = [self._discovery.close()] if self._discovery is not None else []
+        listening = [self._discovery.close()] if self._discovery is not None else []
         if self._server is not None:
-            steps.append(self._server.close(LAST_WORDS))
-        await asyncio.gather(*steps)
-        await self._tasks.close()
-        await self._transport.close()
+            listening.append(self._server.close(LAST_WORDS))
+        for steps in (listening, [self._tasks.close()], [self._transport.close()]):
+            for problem in await asyncio.gather(*steps, return_exceptions=True):
+                if problem is not None:
+                    _log.error("a part of the fabric did not close", exc_info=problem)
 
     @property
     def swarm(self) -> SwarmInfo | None:
@@ -246,7 +276,8 @@ class Fabric:
         return tuple(
             NearbySwarm(
                 swarm,
-                len(members),
+                # A node that was killed and started again may be announced twice for a while.
+                len({one.addresses for one in members}),
                 tuple(sorted({slot for one in members for slot in one.slots if slot <= codes.MAX_SPOKEN_SLOT})),
             )
             for swarm, members in sorted(found.items())
@@ -278,19 +309,20 @@ class Fabric:
             raise Refused(
                 "this node takes no connections, so nobody could join by it", "start it with `mycoswarm up` first"
             )
-        founded = self._roster is None
-        held = self._roster
-        if held is None:
-            swarm = SwarmId(f"{self.id}-{secrets.token_hex(10)}")
-            held = roster.found(
-                swarm, name or f"{self._name}'s swarm", self._identity.certificate, self._name, self._identity.sign
-            )
-            await self._take_roster(held)
-        held.must_be_keeper(self.id)
-        taken = {slot for seen in self._seen() for slot in seen.slots}
-        code = self._invitations.invite(held.swarm, headless, taken)
-        await self._announce()
-        return Invitation(code.text, code.life, held.name, founded)
+        async with self._turn:
+            founded = self._roster is None
+            held = self._roster
+            if held is None:
+                swarm = SwarmId(f"{self.id}-{secrets.token_hex(10)}")
+                held = roster.found(
+                    swarm, name or f"{self._name}'s swarm", self._identity.certificate, self._name, self._identity.sign
+                )
+                await self._take_roster(held)
+            held.must_be_keeper(self.id)
+            taken = {slot for seen in self._seen() for slot in seen.slots}
+            code = self._invitations.invite(held.swarm, headless, taken)
+            await self._announce()
+            return Invitation(code.text, code.life, held.name, founded)
 
     async def join(self, code: str, address: str | None = None) -> SwarmInfo:
         """Become a member by somebody's code.
@@ -303,22 +335,28 @@ class Fabric:
             NotFound: no inviting node is there. Refused: already a member, or the code has ended.
         """
         parsed = codes.parse(code)
-        if self._roster is not None:
-            raise Refused(
-                f"this node already belongs to '{self._roster.name}'", "`mycoswarm leave` first, then join again"
-            )
+        typed = _with_port(address) if address is not None else None
+        if typed is not None:
+            self._reach.typed(typed)
+        async with self._turn:
+            return await self._join(parsed, typed)
+
+    async def _join(self, code: codes.Code, address: str | None) -> SwarmInfo:
+        self._must_be_solo()
         introduction = Introduction(self._name, self.peer_port or 0)
         problems: list[MycoError] = []
         tried: set[str] = set()
         deadline = self._clock.monotonic() + FIND
         while not problems:
-            for candidates in self._inviting(parsed, address):
+            for candidates in self._inviting(code, address):
                 for candidate in candidates:
                     if candidate in tried:
                         continue
                     tried.add(candidate)
                     try:
-                        let = await join_at(candidate, parsed, self._identity, introduction)
+                        let = await join_at(
+                            candidate, self._reach.is_typed(candidate), code, self._identity, introduction
+                        )
                     except PeerLost as problem:
                         problems.append(problem)
                     except MycoError as problem:
@@ -344,10 +382,11 @@ class Fabric:
             InvalidRequest, WrongCode, Refused: trying again is of no use.
         """
         digest = hashlib.sha256(codes.parse(code).text.encode()).hexdigest()
-        if self._roster is not None or self._store.used_code() == digest:
+        if self._store.used_code() == digest:
             return
         wait = RETRY_FIRST
-        while True:
+        # The owner may join or found a swarm by hand in the meantime.
+        while self._roster is None:
             try:
                 joined = await self.join(code)
             except (InvalidRequest, WrongCode, Refused):
@@ -364,9 +403,21 @@ class Fabric:
     async def leave(self, force: bool = False) -> str:
         """Leave the swarm and forget it; returns its name. The members that are up hear of it first.
 
+        `last_departure` says how many of them took note: where none did, they go on trusting this node.
+
         Raises:
             Refused: solo; or the only keeper while others belong to it (unless `force`).
         """
+        async with self._turn:
+            self._departure = await self._leave(force)
+        return self._departure.swarm
+
+    @property
+    def last_departure(self) -> Departure | None:
+        """How the last `leave` since the start went."""
+        return self._departure
+
+    async def _leave(self, force: bool) -> Departure:
         held = self._roster
         if held is None:
             raise Refused("this node belongs to no swarm", "`mycoswarm join CODE` joins one")
@@ -377,9 +428,16 @@ class Fabric:
             )
         farewell = held.leave(self.id, self._identity.sign).encode()
         up = [view.id for view in self.nodes() if view.state == "up"]
-        await asyncio.gather(*(self._bring(node, farewell) for node in up))
+        told = sum(await asyncio.gather(*(self._bring(node, farewell) for node in up)))
+        members = len(held.members()) - 1
+        if members and not told:
+            _log.warning(
+                "none of the other %d members of '%s' could be told that this node has left: they go on trusting it",
+                members,
+                held.name,
+            )
         await self._go_solo()
-        return held.name
+        return Departure(held.name, told, members)
 
     # The roster.
 
@@ -405,7 +463,7 @@ class Fabric:
     async def _go_solo(self) -> None:
         known = set(self._roster.members()) if self._roster is not None else set[NodeId]()
         self._store.keep_roster(None)
-        self._store.keep_addresses({})
+        _keep("the addresses of former members are not forgotten", lambda: self._store.keep_addresses({}))
         self._roster = None
         self._invitations.clear()
         self._execute(self._membership.goodbye())
@@ -442,10 +500,19 @@ class Fabric:
         except MycoError as problem:
             _log.warning("the roster of %s was not taken: %s", self._called(node), problem.message)
 
-    async def _bring(self, node: NodeId, data: bytes) -> None:
+    async def _bring(self, node: NodeId, farewell: bytes) -> bool:
+        """Tell a member that this node has left. Returns whether it has taken note."""
         # Its reading the news is what breaks this connection, so an answer is not to be expected.
         with contextlib.suppress(MycoError):
-            await self._transport.request(node, "POST", ROSTER_PATH, data, timeout=1.0)
+            await self._transport.request(node, "POST", ROSTER_PATH, farewell, timeout=1.0)
+        # Who has taken note refuses this node from then on; whatever else happens proves nothing.
+        try:
+            await self._transport.request(node, "GET", ROSTER_PATH, timeout=1.0)
+        except Refused:
+            return True
+        except MycoError as problem:
+            _log.info("%s may not know that this node leaves: %s", self._called(node), problem.message)
+        return False
 
     def _admit(self, joined: Joined) -> Welcome:
         held = self._roster
@@ -462,7 +529,14 @@ class Fabric:
         addresses[self.id] = tuple(_joined(address, self.peer_port) for address in own_addresses())[:4]
         return Welcome(new.encode(), addresses)
 
+    def _must_be_solo(self) -> None:
+        if self._roster is not None:
+            raise Refused(
+                f"this node already belongs to '{self._roster.name}'", "`mycoswarm leave` first, then join again"
+            )
+
     async def _let_in(self, let: Let) -> SwarmInfo:
+        self._must_be_solo()
         await self._take_roster(let.roster)
         inviter = let.roster.node_of(let.inviter)
         if inviter is not None:
@@ -482,9 +556,9 @@ class Fabric:
     def _inviting(self, code: codes.Code, address: str | None) -> list[tuple[str, ...]]:
         """Nodes that may have given out `code`, each with its addresses."""
         if address is not None:
-            return [(_with_port(address),)]
+            return [(address,)]
         announced = [seen.addresses for seen in self._seen() if code.slot in seen.slots]
-        return announced + [(_with_port(peer),) for peer in self._settings.peers]
+        return announced + [(peer,) for peer in self._peers]
 
     def _heard(self) -> None:
         """Announcements or roster have changed: which of them are members?"""
@@ -525,16 +599,22 @@ class Fabric:
         )
 
     async def _look_round(self) -> None:
-        turn = 0
-        while True:
-            if self._roster is not None and turn % PROBE_EVERY == 0:
-                for peer in self._settings.peers:
-                    await self._probe(_with_port(peer))
+        for turn in itertools.count():
+            try:
+                await self._look(turn)
+            except Exception:
+                # The boundary of a background loop: whatever one look met, the next one is due.
+                _log.exception("a look at the network failed; the next one is in %g s", LOOK_ROUND)
             await asyncio.sleep(LOOK_ROUND)
-            turn += 1
-            if self._discovery is not None and await self._discovery.refresh():
-                self._feed(membership.NetworkChanged())
-            await self._announce()
+
+    async def _look(self, turn: int) -> None:
+        # `start` has just done the first of these.
+        if turn and self._discovery is not None and await self._discovery.refresh():
+            self._feed(membership.NetworkChanged())
+        await self._announce()
+        if self._roster is not None and turn % PROBE_EVERY == 0:
+            for peer in self._peers:
+                await self._probe(peer)
 
     async def _probe(self, address: str) -> None:
         """Which member is at an address that the owner named?"""
@@ -584,9 +664,15 @@ class Fabric:
                 case membership.PullRoster(node):
                     self._tasks.start(self._pull_roster(node), f"pull roster of {short(node)}")
                 case membership.Incarnated(incarnation):
-                    self._store.keep_incarnation(incarnation)
+                    _keep(
+                        "the count of starts is not remembered",
+                        lambda count=incarnation: self._store.keep_incarnation(count),
+                    )
                 case membership.AddressesLearned():
-                    self._keep_addresses()
+                    _keep(
+                        "addresses are not remembered",
+                        lambda: self._store.keep_addresses(self._membership.addresses()),
+                    )
                 case membership.Changed():
                     self._changed()
 
@@ -609,12 +695,6 @@ class Fabric:
             _log.debug("a line of a member was not understood: %s", problem.message)
             return
         self._feed(membership.Received(link_id, message))
-
-    def _keep_addresses(self) -> None:
-        try:
-            self._store.keep_addresses(self._membership.addresses())
-        except MycoError as problem:
-            _log.warning("addresses are not remembered: %s", problem.message)
 
     # What the peer API and the transport ask.
 
@@ -670,6 +750,21 @@ class Fabric:
         self._told = False
         for callback in self._callbacks:
             callback()
+
+
+def _keep(loss: str, write: Callable[[], None]) -> None:
+    """Write what can be done without; a full disk must not stop what follows. loss: a clause for the log."""
+    try:
+        write()
+    except (MycoError, OSError) as problem:
+        _log.warning("%s: %s", loss, problem)
+
+
+def _configured(peer: str) -> str:
+    try:
+        return _with_port(peer)
+    except InvalidRequest as problem:
+        raise InvalidRequest(f"the setting `peers`: {problem.message}", problem.hint) from problem
 
 
 def _with_port(address: str) -> str:

@@ -2,19 +2,23 @@
 
 HTTP/1.1 with aiohttp: from Python it is several times quicker than HTTP/2. A node is dialled at the addresses that are
 known for it and must show the certificate that the roster holds; which address answered makes no difference to trust.
+Addresses beyond the local network are dialled only where the owner typed them (`reach`); redirects are not followed.
 """
 
 import asyncio
 import contextlib
+import errno
+import socket
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import aiohttp
 import msgspec
 
 from mycoswarm.core.errors import ErrorBody, InvalidRequest, MycoError, PeerLost, from_body
 from mycoswarm.core.ids import NodeId, short
+from mycoswarm.egress import is_local
 from mycoswarm.fabric.identity import Identity
 from mycoswarm.fabric.link import Link
 from mycoswarm.fabric.tls import member_context, stranger_context, unverified_context
@@ -58,11 +62,15 @@ class Transport(Protocol):
 
 @dataclass(frozen=True)
 class Directory:
-    """What a transport asks about members. addresses: HOST:PORT, best first; certificate: DER, None for a stranger."""
+    """What a transport asks about members.
+
+    certificate: DER, None for a stranger. addresses: HOST:PORT, best first. typed: whether the owner named an address.
+    """
 
     certificate: Callable[[NodeId], bytes | None]
     name: Callable[[NodeId], str]
     addresses: Callable[[NodeId], tuple[str, ...]]
+    typed: Callable[[str], bool]
 
 
 class DialFailed(Exception):
@@ -75,18 +83,21 @@ class DialFailed(Exception):
 
 
 class PeerTransport:
-    """The real one. Sessions are made when they are first needed and dropped by `forget`."""
+    """The real one. Sessions are made when they are first needed and dropped by `forget`.
+
+    A node has up to two: one for its addresses on the local network, one for those that the owner typed.
+    """
 
     def __init__(self, identity: Identity, directory: Directory) -> None:
         self._identity = identity
         self._directory = directory
-        self._sessions: dict[NodeId, tuple[bytes, aiohttp.ClientSession]] = {}
+        self._sessions: dict[tuple[NodeId, bool], tuple[bytes, aiohttp.ClientSession]] = {}
 
     async def request(self, node: NodeId, method: str, path: str, body: bytes = b"", timeout: float = 10.0) -> bytes:  # noqa: ASYNC109 - as above
         limit = aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT)
         async with self._exchange(node, method, path, body, limit) as response:
             reply = await _bounded(response, MAX_REPLY)
-            if response.status >= 400:
+            if response.status >= 300:
                 raise _far_error(reply, response.status, self._directory.name(node))
             return reply
 
@@ -94,7 +105,7 @@ class PeerTransport:
         limit = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=SILENCE)
         lines = Lines(MAX_BODY)
         async with self._exchange(node, "POST", path, body, limit) as response:
-            if response.status >= 400:
+            if response.status >= 300:
                 raise _far_error(await _bounded(response, MAX_REPLY), response.status, self._directory.name(node))
             async for chunk in response.content.iter_any():
                 for line in lines.feed(chunk):
@@ -112,13 +123,14 @@ class PeerTransport:
         lines = Lines()
         limit = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT)
         try:
-            session = self._session(link.peer)
+            session = self._session(link.peer, link.address)
             async with asyncio.timeout(DIAL) as patience:
                 async with session.post(
                     f"https://{link.address}{WATCH_PATH}",
                     data=link.outgoing(),
                     server_hostname=link.peer,
                     timeout=limit,
+                    allow_redirects=False,
                 ) as response:
                     patience.reschedule(None)
                     if response.status != 200:
@@ -136,11 +148,12 @@ class PeerTransport:
 
     async def forget(self, node: NodeId) -> None:
         """Break every connection to a node that is no member any more."""
-        if (entry := self._sessions.pop(node, None)) is not None:
-            await entry[1].close()
+        for anywhere in (False, True):
+            if (entry := self._sessions.pop((node, anywhere), None)) is not None:
+                await entry[1].close()
 
     async def close(self) -> None:
-        for node in list(self._sessions):
+        for node in {node for node, _ in self._sessions}:
             await self.forget(node)
 
     @contextlib.asynccontextmanager
@@ -149,13 +162,19 @@ class PeerTransport:
     ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
         """The response of the first address that can be connected to; its failures as PeerLost."""
         name = self._directory.name(node)
-        session = self._session(node)
+        self._member(node)
         unreachable: Exception | None = None
         for address in self._directory.addresses(node):
+            session = self._session(node, address)
             answered = False
             try:
                 async with session.request(
-                    method, f"https://{address}{path}", data=body, server_hostname=node, timeout=limit
+                    method,
+                    f"https://{address}{path}",
+                    data=body,
+                    server_hostname=node,
+                    timeout=limit,
+                    allow_redirects=False,
                 ) as response:
                     answered = True
                     try:
@@ -177,27 +196,39 @@ class PeerTransport:
             f"{name} cannot be reached", "is it running, and on this network?", started=False
         ) from unreachable
 
-    def _session(self, node: NodeId) -> aiohttp.ClientSession:
+    def _member(self, node: NodeId) -> bytes:
         certificate = self._directory.certificate(node)
         if certificate is None:
             raise PeerLost(f"{short(node)} is not a member of this swarm", "`mycoswarm nodes` lists the members")
-        entry = self._sessions.get(node)
+        return certificate
+
+    def _session(self, node: NodeId, address: str) -> aiohttp.ClientSession:
+        certificate = self._member(node)
+        anywhere = self._directory.typed(address)
+        entry = self._sessions.get((node, anywhere))
         if entry is None or entry[0] != certificate:
             connector = aiohttp.TCPConnector(
-                ssl=member_context(self._identity, certificate), limit=0, keepalive_timeout=KEEP_ALIVE
+                ssl=member_context(self._identity, certificate),
+                limit=0,
+                keepalive_timeout=KEEP_ALIVE,
+                socket_factory=None if anywhere else _local_socket,
             )
             session = aiohttp.ClientSession(
                 connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
             )
-            entry = self._sessions[node] = (certificate, session)
+            entry = self._sessions[node, anywhere] = (certificate, session)
         return entry[1]
 
 
 class JoinChannel:
-    """The two exchanges of joining with one inviting node, which is not known yet."""
+    """The two exchanges of joining with one inviting node, which is not known yet.
 
-    def __init__(self, address: str) -> None:
+    typed: whether the owner named the address; else it must lie in the local network.
+    """
+
+    def __init__(self, address: str, typed: bool) -> None:
         self._address = address
+        self._factory = None if typed else _local_socket
         self._pinned: tuple[bytes, str] | None = None
 
     def pin(self, certificate: bytes, node: NodeId) -> None:
@@ -211,22 +242,32 @@ class JoinChannel:
         try:
             async with (
                 aiohttp.ClientSession(
-                    connector=aiohttp.TCPConnector(ssl=context), cookie_jar=aiohttp.DummyCookieJar(), timeout=limit
+                    connector=aiohttp.TCPConnector(ssl=context, socket_factory=self._factory),
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                    timeout=limit,
                 ) as session,
                 session.post(
                     f"https://{self._address}{path}",
                     data=body,
                     server_hostname=self._pinned[1] if self._pinned is not None else None,
+                    allow_redirects=False,
                 ) as response,
             ):
                 reply = await _bounded(response, MAX_BODY)
-                if response.status >= 400:
+                if response.status >= 300:
                     raise _far_error(reply, response.status, self._address)
                 return reply
         except (aiohttp.ClientError, OSError) as problem:
             raise PeerLost(
                 f"no node answers at {self._address}", "is mycoswarm running there, and is the address right?"
             ) from problem
+
+
+def _local_socket(info: tuple[Any, ...]) -> socket.socket:
+    family, kind, protocol, _, address = info
+    if not is_local(str(address[0])):
+        raise PermissionError(errno.EPERM, f"{address[0]} is not an address of the local network")
+    return socket.socket(family, kind, protocol)
 
 
 async def _bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:

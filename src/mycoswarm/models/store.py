@@ -11,7 +11,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -86,6 +86,9 @@ class ModelStore:
                 file = self._read(entry)
             except (Fixable, NotFound) as problem:
                 file = _damaged(entry, problem)
+            except OSError as problem:
+                # A link that leads nowhere, a folder that may not be read, a file that went while we looked.
+                file = _damaged(entry, from_os_error(problem, entry)) if entry.is_symlink() or entry.exists() else None
             if file is not None:
                 found.setdefault(file.name, file)
         return tuple(found[name] for name in sorted(found))
@@ -94,8 +97,11 @@ class ModelStore:
         """What `pull` could fetch."""
         return tuple(model.entry for model in catalog.CATALOG)
 
-    def get(self, name: str) -> ModelFile:
+    def get(self, name: str, missing: str = "") -> ModelFile:
         """The model of that name.
+
+        Args:
+            missing: the hint where nothing like it is here; otherwise that it can be pulled.
 
         Raises:
             UnknownModel: it is not here; `data["near"]` has the nearest names.
@@ -103,11 +109,11 @@ class ModelStore:
         files = {file.name: file for file in self.files()}
         if name not in files:
             near = difflib.get_close_matches(name, files, 3, 0.5)
-            hint = f"did you mean `{near[0]}`?" if near else f"mycoswarm pull {name}"
+            hint = f"did you mean `{near[0]}`?" if near else missing or f"mycoswarm pull {name}"
             raise UnknownModel(f"the model {name!r} is not on this machine", hint, near=near)
         return files[name]
 
-    async def pull(self, name: str) -> AsyncIterator[Progress]:
+    async def pull(self, name: str) -> AsyncGenerator[Progress, None]:
         """Fetch a model of the catalogue; the last Progress has stage "done". Closing it keeps what was downloaded.
 
         Raises:
@@ -156,7 +162,7 @@ class ModelStore:
         """
         file = self.get(name)
         if file.damaged:
-            raise ModelCorrupt(file.damaged, _mend(name))
+            raise ModelCorrupt(file.damaged, file.mend)
         digest = f"sha256:{await asyncio.to_thread(_digest, file.path)}"
         if file.digest is not None and digest != file.digest:
             raise corrupt(name, "its bytes are not those that were pulled")
@@ -175,7 +181,7 @@ class ModelStore:
                 freed = sum(path.stat().st_size for path in home.iterdir())
                 shutil.rmtree(home)
                 return freed
-            file = self.get(name)
+            file = self.get(name, missing="`mycoswarm models` lists those that are")
             file.path.unlink()
         except OSError as problem:
             raise from_os_error(problem, home) from problem
@@ -305,7 +311,9 @@ def _mend(name: str) -> str:
 def _damaged(entry: Path, problem: MycoError) -> ModelFile:
     path = entry / "model.gguf" if entry.is_dir() else entry
     name = unquote(entry.name) if entry.is_dir() else entry.stem
-    return ModelFile(name, path, _present(path), damaged=problem.message, instruct=False, template=False)
+    # A file of the owner's own cannot be pulled anew under its name.
+    mend = problem.hint or f"mycoswarm rm {name}, then put the whole file there"
+    return ModelFile(name, path, _present(path), damaged=problem.message, mend=mend, instruct=False, template=False)
 
 
 def _from_manifest(home: Path) -> ModelFile:

@@ -15,6 +15,9 @@ from mycoswarm.core.node import QueueLoad
 from mycoswarm.engines.engine import Engine
 from mycoswarm.routing.queue import Queue
 
+TELL_AGAIN = 2.0
+"""Seconds between two notes about a place in the queue."""
+
 
 class Work(msgspec.Struct, frozen=True):
     """A request with the engine that the router chose for it: the body of a peer's `POST /peer/chat`."""
@@ -52,6 +55,10 @@ class Executor:
     def use(self, engines: Iterable[Engine]) -> None:
         """The engines of this node from now on; running answers go on."""
         self._engines = {engine.id: engine for engine in engines}
+        for key, queue in list(self._queues.items()):
+            if key[0] not in self._engines and not queue.running and not queue.waiting:
+                del self._queues[key]
+                self._turns.pop(key, None)
 
     def queues(self) -> tuple[QueueLoad, ...]:
         """The figures of every queue that has work, or has had some and knows its service time."""
@@ -67,10 +74,9 @@ class Executor:
             for (engine, model), queue in self._queues.items()
         )
 
-    @property
-    def busy(self) -> bool:
-        """Whether anything runs or waits."""
-        return any(queue.running or queue.waiting for queue in self._queues.values())
+    def busy(self, engine: EngineId) -> bool:
+        """Whether anything runs on this engine or waits for it."""
+        return any(queue.running or queue.waiting for (one, _), queue in self._queues.items() if one == engine)
 
     async def chat(self, work: Work) -> AsyncGenerator[Delta, None]:
         """The answer. Notes of kind "queue" come while it waits; closing the generator gives the slot back at once.
@@ -89,6 +95,7 @@ class Executor:
             raise Busy(f"the queue of {work.request.model} on {self._name} is full", "try again", retry_after=wait)
         ticket, admitted = queue.arrive(work.request.priority, self._clock.monotonic())
         self._changed()
+        completed = False
         try:
             if not admitted:
                 turn = self._turns.setdefault(key, {})[ticket] = asyncio.Event()
@@ -101,16 +108,17 @@ class Executor:
                         data={"ahead": ahead, "wait": round(wait, 1), "node": self._name},
                     )
                     try:
-                        async with asyncio.timeout(2.0):
+                        async with asyncio.timeout(TELL_AGAIN):
                             await turn.wait()
                     except TimeoutError:
                         continue
             async with aclosing(self._run(engine, work)) as answer:
                 async for delta in answer:
+                    completed = completed or isinstance(delta, Usage)
                     yield delta
         finally:
             self._turns.get(key, {}).pop(ticket, None)
-            for next_one in queue.leave(ticket, self._clock.monotonic()):
+            for next_one in queue.leave(ticket, self._clock.monotonic(), completed=completed):
                 self._turns[key][next_one].set()
             self._changed()
 

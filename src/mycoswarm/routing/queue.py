@@ -55,10 +55,14 @@ class Queue:
         self._waiting.append(_Waiting(ticket, priority, now))
         return ticket, False
 
-    def leave(self, ticket: int, now: float) -> list[int]:
-        """`ticket` has ended or given up; the tickets that may run from now on."""
+    def leave(self, ticket: int, now: float, *, completed: bool = True) -> list[int]:
+        """`ticket` has ended or given up; the tickets that may run from now on.
+
+        Args:
+            completed: its answer came to its end. Failures and early leavers teach nothing about the time one takes.
+        """
         started = self._running.pop(ticket, None)
-        if started is not None:
+        if started is not None and completed:
             took = now - started
             self.service = took if self.service == 0.0 else self.service + SMOOTHING * (took - self.service)
         self._waiting = [one for one in self._waiting if one.ticket != ticket]

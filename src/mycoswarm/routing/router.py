@@ -1,5 +1,6 @@
 """[io] Takes a request at the entry node and brings back the answer of whichever node is done soonest."""
 
+import asyncio
 import logging
 import random
 from collections import Counter
@@ -23,16 +24,7 @@ from mycoswarm.core.chat import (
     Usage,
     decode_delta,
 )
-from mycoswarm.core.errors import (
-    Busy,
-    Cancelled,
-    CannotServe,
-    EngineFailed,
-    MycoError,
-    NotFound,
-    PeerLost,
-    from_body,
-)
+from mycoswarm.core.errors import Cancelled, CannotServe, InvalidRequest, MycoError, PeerLost, from_body
 from mycoswarm.core.ids import NodeId, new_request_id
 from mycoswarm.core.node import NodeView
 from mycoswarm.core.placement import Placement
@@ -44,8 +36,8 @@ from mycoswarm.routing.tasks import TaskBook
 
 _log = logging.getLogger(__name__)
 
-ELSEWHERE = (PeerLost, EngineFailed, Busy, CannotServe, NotFound)
-"""Failures of one place that another may not share; anything else is the request's own fault."""
+SAME_EVERYWHERE = (InvalidRequest, Cancelled)
+"""Failures that every place would share. Any other, a full disk or a bug there included, is that of one place."""
 
 CHAT_PATH = "/peer/chat"
 
@@ -97,24 +89,24 @@ class Router:
             request = msgspec.structs.replace(request, id=new_request_id())
         self._book.open(Task(request.id, "chat", "queued", request.model, self._node))
         seq = 0
-        ended = False
         try:
             async with aclosing(self._attempts(request)) as deltas:
                 async for delta in deltas:
+                    if isinstance(delta, Error):
+                        # Before it goes out: a reader that leaves at an error has not cancelled anything.
+                        self._book.end(request.id, "failed", delta.error.message)
                     yield msgspec.structs.replace(delta, seq=seq)
                     seq += 1
-                    if isinstance(delta, Error):
-                        self._book.end(request.id, "failed", delta.error.message)
-                        ended = True
-            if not ended:
-                self._book.end(request.id, "done")
+            self._book.end(request.id, "done")
         except MycoError as problem:
             self._book.end(request.id, "failed", problem.message)
-            ended = True
+            raise
+        except (GeneratorExit, asyncio.CancelledError):
+            self._book.end(request.id, "cancelled", Cancelled.code)
             raise
         finally:
-            if self._book.get(request.id).ended is None:
-                self._book.end(request.id, "cancelled", Cancelled.code)
+            # Not ended yet: a bug is on its way out.
+            self._book.end(request.id, "failed", MycoError.code)
 
     async def _attempts(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
         choice = self._choose(request)
@@ -126,18 +118,24 @@ class Router:
             if problem is not None:
                 _log.info("%s: %s; trying %s", request.id, problem.message, place.name)
                 yield Note("retry", text=f"{problem.message}; trying {place.name}")
-            started = False
+            started = over = False
             self._booked[place.key] += 1
             try:
                 async with aclosing(self._one(request, place, attempt)) as answer:
                     async for delta in answer:
-                        started = started or isinstance(delta, Start)
+                        started = started or not isinstance(delta, Note)
+                        over = over or isinstance(delta, Usage)
                         yield delta
                 return
-            except ELSEWHERE as failure:
+            except MycoError as failure:
+                if over:
+                    # The answer is whole; how the connection ended is nothing to its reader.
+                    return
                 if started:
                     yield Error(failure.body())
                     return
+                if isinstance(failure, SAME_EVERYWHERE):
+                    raise
                 problem = failure
             finally:
                 self._unbook(place.key)
@@ -156,14 +154,20 @@ class Router:
 
     async def _one(self, request: ChatRequest, place: Place, attempt: int) -> AsyncGenerator[Delta, None]:
         """One attempt at one place. Its Start is held back until content follows, because Start is the promise that
-        no other place will be tried."""
+        no other place will be tried. A peer that breaks the rules of a stream does not make this one break them."""
         held: Start | None = None
-        content = 0
+        content = texts = 0
+        over = False
         work = Work(place.offer.engine, msgspec.structs.replace(request, model=place.offer.name, why=False), attempt)
         source = self._executor.chat(work) if place.here else self._remote(place, work)
         async with aclosing(source) as deltas:
             async for delta in deltas:
+                if over:
+                    # Read to its end all the same, so that the connection can be used again.
+                    continue
                 match delta:
+                    case Start() if content > 0:
+                        continue
                     case Start():
                         held = delta
                         self._book.running(request.id, place.node, place.offer.name)
@@ -172,14 +176,18 @@ class Router:
                     case Note():
                         yield delta
                     case Text() | Thinking() | ToolCall() | ToolArgs() | Logprobs() | Finish() | Usage() | Error():
-                        if held is not None:
+                        if content == 0:
+                            if held is None:
+                                raise PeerLost(f"{place.name} answered without a beginning", "is its version newer?")
                             yield held
-                            held = None
                         content += 1
-                        self._book.delivered(request.id, content)
+                        if isinstance(delta, Text):
+                            texts += 1
+                            self._book.delivered(request.id, texts)
                         yield delta
                         if isinstance(delta, Error):
                             return
+                        over = isinstance(delta, Usage)
 
     async def _remote(self, place: Place, work: Work) -> AsyncGenerator[Delta, None]:
         finished = False
@@ -193,7 +201,7 @@ class Router:
                     raise PeerLost(
                         f"{place.name} answered something that is not a delta", "is its version newer?"
                     ) from problem
-                finished = isinstance(delta, Usage | Error)
+                finished = finished or isinstance(delta, Usage | Error)
                 yield delta
         if not finished:
             raise PeerLost(f"{place.name} went away in the middle of the answer", "ask again")

@@ -24,8 +24,9 @@ class TaskBook:
         self._expires: dict[RequestId, float] = {}
 
     def open(self, task: Task) -> None:
-        """Remember a new task."""
+        """Remember a new task. A client that uses an id again has given up what it meant before."""
         self._forget()
+        self._expires.pop(task.id, None)
         self._tasks[task.id] = msgspec.structs.replace(task, created=self._clock.wall())
 
     def running(self, task: RequestId, node: NodeId, model: str) -> None:
@@ -37,7 +38,10 @@ class TaskBook:
         self._change(task, delivered=count)
 
     def end(self, task: RequestId, state: TaskState, error: str = "") -> None:
-        """It is over."""
+        """It is over. Only the first end of a task counts."""
+        known = self._tasks.get(task)
+        if known is None or known.ended is not None:
+            return
         self._change(task, state=state, error=error, ended=self._clock.wall())
         self._expires[task] = self._clock.monotonic() + LIFETIME
 

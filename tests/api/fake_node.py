@@ -1,0 +1,125 @@
+"""A NodeService that answers by the book: what it is told to, and a record of what it was asked."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+from mycoswarm.core.chat import ChatRequest, Delta, Finish, Start, Text, Usage
+from mycoswarm.core.errors import Refused
+from mycoswarm.core.ids import EngineId, ModelName, NodeId, RequestId, SwarmId
+from mycoswarm.core.model import ModelOffer, Progress
+from mycoswarm.core.node import NodeView, SwarmInfo
+from mycoswarm.core.placement import Candidate, Placement, Terms
+from mycoswarm.core.task import Task
+from mycoswarm.core.views import (
+    Invitation,
+    Joined,
+    Left,
+    ModelPlace,
+    Models,
+    ModelView,
+    NodeDetail,
+    Nodes,
+    Removed,
+    Running,
+)
+
+ME = NodeId("boa-node-id")
+SWARM = SwarmInfo(SwarmId("s"), "home", 2, (ME,), True)
+VIEW = NodeView(ME, "boa", "self")
+DETAIL = NodeDetail(VIEW, "0.1", 42, 1.5, 6926, 6927, swarm=SWARM)
+PLACE = ModelPlace(NodeId("miu"), "miu", True, ModelOffer(ModelName("org/m:7b"), EngineId("ollama"), "loaded"))
+MODELS = Models((ModelView("org/m:7b", (PLACE,)),))
+TASK = Task(RequestId("req-1"), "chat", "done", "m")
+PLACED = Placement("m", (Candidate(NodeId("miu"), "miu", EngineId("e"), ModelName("m"), Terms(0, 0, 0, 0, 1)),), 0)
+
+START = Start(RequestId("req-1"), "m", NodeId("miu"), "miu", "ollama")
+ANSWER: tuple[Delta, ...] = (START, Text("Hel"), Text("lo", 3), Finish("stop"), Usage(3, 2))
+
+Step = Delta | Progress | BaseException | asyncio.Event
+"""What a stream does next: say it, raise it, or wait for it."""
+
+
+class FakeNode:
+    """script: of the next chat or pull. closed: how many streams were closed before their end."""
+
+    def __init__(self, *script: Step) -> None:
+        self.script: Sequence[Step] = script or ANSWER
+        self.asked: list[ChatRequest] = []
+        self.calls: list[tuple[object, ...]] = []
+        self.closed = 0
+        self.broken: Exception | None = None
+
+    @property
+    def id(self) -> NodeId:
+        return ME
+
+    def detail(self) -> NodeDetail:
+        if self.broken is not None:
+            raise self.broken
+        return DETAIL
+
+    def nodes(self) -> Nodes:
+        return Nodes((VIEW,))
+
+    def models(self) -> Models:
+        return MODELS
+
+    def running(self) -> Running:
+        return Running((PLACE,), (TASK,))
+
+    def tasks(self) -> tuple[Task, ...]:
+        return (TASK,)
+
+    def task(self, task: RequestId) -> Task:
+        return TASK if task == TASK.id else Task(task, "chat", "unknown")
+
+    def place(self, request: ChatRequest) -> Placement:
+        self.asked.append(request)
+        return PLACED
+
+    async def chat(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
+        self.asked.append(request)
+        async with aclosing(self._play()) as steps:
+            async for step in steps:
+                assert not isinstance(step, Progress)
+                yield step
+
+    async def pull(self, name: str, node: str) -> AsyncGenerator[Progress, None]:
+        self.calls.append(("pull", name, node))
+        async with aclosing(self._play()) as steps:
+            async for step in steps:
+                assert isinstance(step, Progress)
+                yield step
+
+    async def _play(self) -> AsyncGenerator[Delta | Progress, None]:
+        try:
+            for step in self.script:
+                match step:
+                    case asyncio.Event():
+                        await step.wait()
+                    case BaseException():
+                        raise step
+                    case _:
+                        yield step
+        except (GeneratorExit, asyncio.CancelledError):
+            self.closed += 1
+            raise
+
+    async def remove_model(self, name: str, node: str) -> Removed:
+        self.calls.append(("remove", name, node))
+        return Removed(name, ME, 7)
+
+    async def invite(self, headless: bool, name: str) -> Invitation:
+        self.calls.append(("invite", headless, name))
+        return Invitation("7-guitar-lemon", 600, "home", True)
+
+    async def join(self, code: str, address: str) -> Joined:
+        self.calls.append(("join", code, address))
+        return Joined(SWARM)
+
+    async def leave(self) -> Left:
+        raise Refused("this node is in no swarm", "nothing to do")
+
+    def shut_down(self) -> None:
+        self.calls.append(("shut_down",))

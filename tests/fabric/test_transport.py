@@ -1,0 +1,45 @@
+"""What is dialled, and what is not. Exchanges between nodes are in `test_service`."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from mycoswarm.core.errors import PeerLost
+from mycoswarm.fabric.identity import load_or_create
+from mycoswarm.fabric.transport import Directory, JoinChannel, PeerTransport
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Sockets that were asked for; none is made, so nothing leaves this machine."""
+    asked: list[int] = []
+
+    def refuse(*arguments: int) -> socket.socket:
+        asked.append(arguments[0])
+        raise ConnectionRefusedError("the test makes no sockets")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    return asked
+
+
+@pytest.mark.parametrize(("typed", "sockets"), [(False, 0), (True, 1)])
+async def test_joining_calls_beyond_the_network_only_where_the_owner_said_so(
+    made: list[int], typed: bool, sockets: int
+) -> None:
+    with pytest.raises(PeerLost, match="no node answers"):
+        await JoinChannel("192.0.2.7:6927", typed).post("/join/start", b"{}")
+    assert len(made) == sockets
+
+
+@pytest.mark.parametrize(("typed", "sockets"), [(False, 0), (True, 1)])
+async def test_a_member_is_called_beyond_the_network_only_where_the_owner_said_so(
+    made: list[int], tmp_path: Path, typed: bool, sockets: int
+) -> None:
+    here, member = load_or_create(tmp_path / "here"), load_or_create(tmp_path / "member")
+    directory = Directory(lambda _: member.certificate, lambda _: "miu", lambda _: ("192.0.2.7:6927",), lambda _: typed)
+    calling = PeerTransport(here, directory)
+    with pytest.raises(PeerLost, match="miu cannot be reached"):
+        await calling.request(member.id, "GET", "/peer/roster")
+    assert len(made) == sockets
+    await calling.close()
