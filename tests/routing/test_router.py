@@ -336,6 +336,36 @@ async def test_the_only_place_tells_its_own_failure_but_a_lost_one_means_nobody(
         await everything(swarm.chat())
 
 
+async def test_all_are_full_is_told_as_busy_with_the_shortest_wait() -> None:
+    swarm = Swarm("miu", "naru")
+    swarm.script("miu", Script(refuse=Busy("full", retry_after=9)))
+    swarm.script("naru", Script(refuse=Busy("full", retry_after=4)))
+    with pytest.raises(Busy) as busy:
+        await everything(swarm.chat())
+    assert busy.value.data["retry_after"] == 4
+
+
+@pytest.mark.parametrize(("elsewhere", "answered"), [(8192, True), (4096, False)])
+async def test_a_prompt_too_long_for_one_place_is_tried_where_there_is_more_room(
+    elsewhere: int, answered: bool
+) -> None:
+    swarm = Swarm("miu", "naru")
+    for index, context in ((1, 4096), (2, elsewhere)):
+        view = swarm.views[index]
+        assert view.record is not None
+        offers = tuple(msgspec.structs.replace(one, context=context) for one in view.record.models)
+        record = msgspec.structs.replace(view.record, models=offers)
+        swarm.views[index] = msgspec.structs.replace(view, record=record)
+    swarm.script("miu", Script(refuse=ContextTooLong("5000 tokens, and 4096 fit")))
+    if answered:
+        assert said(await everything(swarm.chat()))
+        assert swarm.asked == {"miu": 1, "naru": 1}
+    else:
+        with pytest.raises(ContextTooLong):
+            await everything(swarm.chat())
+        assert swarm.asked == {"miu": 1}
+
+
 async def test_nobody_has_the_model() -> None:
     swarm = Swarm("miu")
     with pytest.raises(UnknownModel):

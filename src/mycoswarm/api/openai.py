@@ -191,7 +191,13 @@ def _tools(tools: Iterable[dict[str, Any]]) -> Iterator[Tool]:
     for tool in tools:
         match tool:
             case {"type": "function", "function": {"name": str(name), **rest}}:
-                yield Tool(name, rest.get("description") or "", rest.get("parameters") or {})
+                match rest.get("description"), rest.get("parameters"):
+                    case (None | str() as description, None | dict() as parameters):
+                        yield Tool(name, description or "", parameters or {})
+                    case _:
+                        raise InvalidRequest(
+                            f"the tool '{name}' is not understood", "its description is text, its parameters an object"
+                        )
             case {"type": "function"}:
                 raise InvalidRequest("a tool has no function name", "send {type: function, function: {name, …}}")
             case _:

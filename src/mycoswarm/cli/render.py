@@ -120,7 +120,7 @@ def catalog(view: Models) -> Table | None:
         ("name", "download", "on disk", "licence", "about"),
         rows,
         frozenset({1, 2}),
-        (2,),
+        (2, 3),
         title="Can be fetched with `pull`",
     )
 

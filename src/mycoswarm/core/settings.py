@@ -124,9 +124,11 @@ TABLE: tuple[Setting, ...] = (
     Setting("port", _port, "user API and dashboard, on loopback; 0: any free port"),
     Setting("peer_port", _port, "peer API, mutual TLS; 0: any free port"),
     Setting(
-        "listen", _choice("loopback", "lan"), "loopback, or lan to serve the user API to the network with TLS and keys"
+        "listen", _choice("loopback", "lan"), "loopback; lan, which will need TLS and keys, is refused until they exist"
     ),
-    Setting("ollama_port", _port, "also serve Ollama's API on this loopback port; 0: no"),
+    Setting(
+        "ollama_port", _port, "also serve Ollama's API on this loopback port; 0: no; refused until that API exists"
+    ),
     Setting("announce", _choice("yes", "no"), "no: neither announce this node nor let peers in"),
     Setting("peers", _list, "HOST[:PORT] of members, for networks that block multicast"),
     Setting("join", _text, "a headless invitation to join by at the first start"),

@@ -24,7 +24,16 @@ from mycoswarm.core.chat import (
     Usage,
     decode_delta,
 )
-from mycoswarm.core.errors import Cancelled, CannotServe, InvalidRequest, MycoError, PeerLost, from_body
+from mycoswarm.core.errors import (
+    Busy,
+    Cancelled,
+    CannotServe,
+    ContextTooLong,
+    InvalidRequest,
+    MycoError,
+    PeerLost,
+    from_body,
+)
 from mycoswarm.core.ids import NodeId, new_request_id
 from mycoswarm.core.node import NodeView
 from mycoswarm.core.placement import Placement
@@ -114,6 +123,7 @@ class Router:
             explained = choice.explained
             yield Note("placement", text=explained.reason, data=msgspec.to_builtins(explained))
         problem: MycoError | None = None
+        busy: list[Busy] = []
         for attempt, place in enumerate(choice.order):
             if problem is not None:
                 _log.info("%s: %s; trying %s", request.id, problem.message, place.name)
@@ -134,12 +144,17 @@ class Router:
                 if started:
                     yield Error(failure.body())
                     return
-                if isinstance(failure, SAME_EVERYWHERE):
+                rest = choice.order[attempt + 1 :]
+                if isinstance(failure, SAME_EVERYWHERE) and not _may_differ(failure, place, rest):
                     raise
                 problem = failure
+                if isinstance(failure, Busy):
+                    busy.append(failure)
             finally:
                 self._unbook(place.key)
         assert problem is not None, "a choice has at least one place"
+        if len(busy) == len(choice.order):
+            raise min(busy, key=lambda one: one.data.get("retry_after", 0.0))
         if len(choice.order) == 1 and not isinstance(problem, PeerLost):
             raise problem
         raise CannotServe(
@@ -205,3 +220,11 @@ class Router:
                 yield delta
         if not finished:
             raise PeerLost(f"{place.name} went away in the middle of the answer", "ask again")
+
+
+def _may_differ(failure: MycoError, place: Place, rest: Sequence[Place]) -> bool:
+    """Whether one of the remaining places may take what this one refused: prompts are only estimated until the engine
+    counts them, and contexts differ."""
+    if not isinstance(failure, ContextTooLong) or place.offer.context is None:
+        return False
+    return any(one.offer.context is None or one.offer.context > place.offer.context for one in rest)
