@@ -80,7 +80,8 @@ def is_local(address: str) -> bool:
     return any(ip.version == network.version and ip in network for network in _LOCAL_NETWORKS)
 
 
-def _local_socket(info: tuple[Any, ...]) -> socket.socket:
+def local_socket(info: tuple[Any, ...]) -> socket.socket:
+    """aiohttp's `socket_factory` for the local network. Raises PermissionError for any other address."""
     family, kind, protocol, _, address = info
     if not is_local(str(address[0])):
         # Checked on the address that is about to be connected to: no name, redirect or rebinding gets round it.
@@ -94,7 +95,7 @@ def lan_session(timeout: aiohttp.ClientTimeout, *, reuse: bool = True) -> aiohtt
     Args:
         reuse: keep connections open between requests; False opens a fresh one each time.
     """
-    connector = aiohttp.TCPConnector(socket_factory=_local_socket, force_close=not reuse, limit=0)
+    connector = aiohttp.TCPConnector(socket_factory=local_socket, force_close=not reuse, limit=0)
     return aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False)
 
 

@@ -254,7 +254,9 @@ class Node:
         return Joined(await self._fabric.join(code, address or None))
 
     async def leave(self) -> Left:
-        return Left(await self._fabric.leave())
+        swarm = await self._fabric.leave()
+        departure = self._fabric.last_departure
+        return Left(swarm, departure.told, departure.members) if departure is not None else Left(swarm)
 
     def shut_down(self) -> None:
         self._ended()

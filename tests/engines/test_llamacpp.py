@@ -154,12 +154,14 @@ async def test_a_model_never_loaded_is_estimated_once_the_memory_is_measured(tmp
 
 
 async def test_a_damaged_model_is_offered_with_its_damage(tmp_path: Path) -> None:
-    engine = LlamaCpp(Files(ModelFile("bad", tmp_path / "x", 1, damaged="the model file of bad is damaged: why")))
+    mend = "mycoswarm rm bad && mycoswarm pull bad"
+    file = ModelFile("bad", tmp_path / "x", 1, damaged="the model file of bad is damaged: why", mend=mend)
+    engine = LlamaCpp(Files(file))
     (offer,) = await engine.models()
-    assert (offer.state, offer.reason) == ("unfit", "the model file of bad is damaged: why")
+    assert (offer.state, offer.reason) == ("unfit", f"the model file of bad is damaged: why; to mend it: {mend}")
     with pytest.raises(ModelCorrupt) as caught:
         await collect(engine, msgspec.structs.replace(ASK, model="bad"))
-    assert caught.value.hint == "mycoswarm rm bad && mycoswarm pull bad"
+    assert caught.value.hint == mend
 
 
 async def test_garbage_is_named_with_the_engines_own_words(tmp_path: Path) -> None:

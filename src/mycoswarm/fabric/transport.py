@@ -7,18 +7,16 @@ Addresses beyond the local network are dialled only where the owner typed them (
 
 import asyncio
 import contextlib
-import errno
-import socket
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import aiohttp
 import msgspec
 
 from mycoswarm.core.errors import ErrorBody, InvalidRequest, MycoError, PeerLost, from_body
 from mycoswarm.core.ids import NodeId, short
-from mycoswarm.egress import is_local
+from mycoswarm.egress import local_socket
 from mycoswarm.fabric.identity import Identity
 from mycoswarm.fabric.link import Link
 from mycoswarm.fabric.tls import member_context, stranger_context, unverified_context
@@ -211,7 +209,7 @@ class PeerTransport:
                 ssl=member_context(self._identity, certificate),
                 limit=0,
                 keepalive_timeout=KEEP_ALIVE,
-                socket_factory=None if anywhere else _local_socket,
+                socket_factory=None if anywhere else local_socket,
             )
             session = aiohttp.ClientSession(
                 connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
@@ -228,7 +226,7 @@ class JoinChannel:
 
     def __init__(self, address: str, typed: bool) -> None:
         self._address = address
-        self._factory = None if typed else _local_socket
+        self._factory = None if typed else local_socket
         self._pinned: tuple[bytes, str] | None = None
 
     def pin(self, certificate: bytes, node: NodeId) -> None:
@@ -261,13 +259,6 @@ class JoinChannel:
             raise PeerLost(
                 f"no node answers at {self._address}", "is mycoswarm running there, and is the address right?"
             ) from problem
-
-
-def _local_socket(info: tuple[Any, ...]) -> socket.socket:
-    family, kind, protocol, _, address = info
-    if not is_local(str(address[0])):
-        raise PermissionError(errno.EPERM, f"{address[0]} is not an address of the local network")
-    return socket.socket(family, kind, protocol)
 
 
 async def _bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:

@@ -7,14 +7,15 @@ at 50 nodes it is most of the traffic.
 
 import msgspec
 
+from mycoswarm.core.chat import MAX_REQUEST
 from mycoswarm.core.errors import InvalidRequest
 from mycoswarm.core.ids import NodeId
 from mycoswarm.core.node import PROTOCOL, NodeRecord
 
 MAX_LINE = 1024 * 1024
 """Bytes of one line of a watch stream: a record with hundreds of models fits, an attack on memory does not."""
-MAX_BODY = 8 * 1024 * 1024
-"""Bytes of a request to the peer API."""
+MAX_BODY = MAX_REQUEST + 1024 * 1024
+"""Bytes of a request of a member: whatever a client may ask at one node, that node may pass on."""
 MAX_JOIN_BODY = 4096
 """Bytes that a stranger may send."""
 MAX_REPLY = 64 * 1024 * 1024
