@@ -26,7 +26,7 @@ ROUNDS = 5
 LOADS = ((1, 20), (8, 80), (32, 192))
 """(at once, requests in one round)."""
 ENGINE_PORT = 9900
-IDLE = 10.0
+IDLE = 60.0
 ROOT = Path(__file__).parents[2]
 
 Times = list[tuple[float, float]]

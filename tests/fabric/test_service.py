@@ -36,7 +36,7 @@ from mycoswarm.fabric.peer_app import PeerRequest
 from mycoswarm.fabric.server import bind
 from mycoswarm.fabric.service import Departure, Fabric
 from mycoswarm.fabric.store import Store
-from mycoswarm.fabric.wire import Addresses, JoinStart, Welcome
+from mycoswarm.fabric.wire import MAX_BODY, Addresses, JoinStart, Welcome
 from tests.fabric.keys import with_boa
 from tests.fabric.swarms import address, all_up, fabric, join, state, until
 
@@ -167,9 +167,9 @@ async def test_a_body_beyond_the_limit_is_refused(pair: tuple[Fabric, Fabric]) -
         return str(len(request.body)).encode()
 
     miu.add_handler("POST", "/peer/size", size)
-    assert await boa.transport.request(miu.id, "POST", "/peer/size", bytes(8 * 2**20)) == b"8388608"
+    assert await boa.transport.request(miu.id, "POST", "/peer/size", bytes(MAX_BODY)) == str(MAX_BODY).encode()
     with pytest.raises((InvalidRequest, PeerLost)):
-        await boa.transport.request(miu.id, "POST", "/peer/size", bytes(8 * 2**20 + 1))
+        await boa.transport.request(miu.id, "POST", "/peer/size", bytes(MAX_BODY + 1))
 
 
 async def test_a_record_reaches_the_others_in_its_newest_form(pair: tuple[Fabric, Fabric]) -> None:
