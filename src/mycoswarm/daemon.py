@@ -19,7 +19,7 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -29,6 +29,9 @@ from mycoswarm.core.errors import Fixable, InvalidRequest, MycoError, NotWritabl
 from mycoswarm.core.paths import Paths, resolve
 from mycoswarm.core.settings import Settings
 from mycoswarm.core.tasks import TaskGroup
+
+if TYPE_CHECKING:
+    from mycoswarm.node import Node
 
 _log = logging.getLogger("mycoswarm.daemon")
 
@@ -182,7 +185,7 @@ async def _serve(paths: Paths, settings: Settings, *, private: bool, keep: bool)
         _write_node_file(paths, node.id, listener.port, private=private)
         _log.info("node %s (%s) on port %d, Python %s", node.id, __version__, listener.port, platform.python_version())
         if private and not keep:
-            watching.start(_until_closed(sys.stdin.fileno(), ending), "watch the command that started this node")
+            watching.start(_until_unused(sys.stdin.fileno(), node, ending), "watch the command that started this node")
         # What start-up built lives as long as the process; the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
@@ -222,18 +225,21 @@ def _write_private(file: Path, data: bytes) -> None:
     fresh.replace(file)
 
 
-async def _until_closed(descriptor: int, ending: asyncio.Event) -> None:
-    """Sets `ending` when the other end of the pipe closes."""
+async def _until_unused(descriptor: int, node: "Node", ending: asyncio.Event) -> None:
+    """Sets `ending` when the other end of the pipe has closed and no other terminal's answer is under way."""
     loop = asyncio.get_running_loop()
     closed = asyncio.Event()
 
     def readable() -> None:
         if not os.read(descriptor, 4096):
+            loop.remove_reader(descriptor)
             closed.set()
 
     loop.add_reader(descriptor, readable)
     try:
         await closed.wait()
+        while node.running().tasks:  # noqa: ASYNC110 ten looks a second, at a node that is about to end
+            await asyncio.sleep(0.1)
         ending.set()
     finally:
         loop.remove_reader(descriptor)

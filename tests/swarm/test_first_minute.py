@@ -1,6 +1,8 @@
 """The first minute on a new machine: one command in an empty home, with nothing but a package index."""
 
 import contextlib
+import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,3 +103,16 @@ def test_a_node_for_one_command_does_not_announce_itself(alone: Machine) -> None
     seen = sockets(alone)
     assert sorted(seen["tcp"]) == [6926, 6927]
     assert 5353 in seen["udp"]
+
+
+def test_two_terminals_at_once_share_one_private_node(home: Home) -> None:
+    """Neither is told that a node runs already, and the one that started it does not cut the other's answer."""
+    assert home.myco("pull", STARTER, timeout=90).returncode == 0
+    short = threading.Thread(target=lambda: asked.append(home.myco("ask", QUESTION, "--max-tokens", "5")))
+    asked: list[subprocess.CompletedProcess[str]] = []
+    short.start()
+    long = home.myco("ask", "Tell me a long story.", "--max-tokens", "300", "--temperature", "0")
+    short.join(60)
+    answered(long)
+    answered(asked[0])
+    assert [one for one in processes_of(home.directory) if one.is_running()] == []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mycoswarm.cli import render, words
 from mycoswarm.client import daemon
 from mycoswarm.client.http import Client
-from mycoswarm.core.errors import CannotServe
+from mycoswarm.core.errors import CannotServe, Fixable
 from mycoswarm.core.views import CatalogEntry, Models, PullBody
 
 if TYPE_CHECKING:
@@ -21,7 +21,15 @@ def node(app: "App", *, keep: bool = False) -> Iterator[Client]:
     if found is not None:
         yield daemon.client_of(found, app.paths)
         return
-    started = _start(app, keep=keep)
+    try:
+        started = _start(app, keep=keep)
+    except Fixable:
+        # Another terminal may have been quicker: then its node is as good.
+        found = daemon.find_soon(app.paths)
+        if found is None:
+            raise
+        yield daemon.client_of(found, app.paths)
+        return
     try:
         yield daemon.client_of(started.node, app.paths)
     finally:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -34,6 +35,9 @@ START_TIMEOUT = 60.0
 END_TIMEOUT = 10.0
 """Seconds until a node that was asked to end has ended, before it is killed."""
 
+IN_USE = 1.0
+"""Seconds after which a node that was let go must be gone, or is looked at: does it answer somebody else?"""
+
 _POLL = 0.03
 
 
@@ -61,6 +65,26 @@ def find(paths: Paths) -> NodeFile | None:
     if found is None or not alive(found.pid) or not Client(found.port).healthy():
         return None
     return found
+
+
+def find_soon(paths: Paths, seconds: float = 5.0) -> NodeFile | None:
+    """The running node, which may just be starting; None where none is, or none answers within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while (found := find(paths)) is None and _lock_is_held(paths) and time.monotonic() < deadline:
+        time.sleep(_POLL)
+    return found
+
+
+def _lock_is_held(paths: Paths) -> bool:
+    """Does a node live in this state directory, ready or not?"""
+    try:
+        with (paths.state / "lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def connect(paths: Paths | None = None) -> Client:
@@ -123,7 +147,19 @@ class Started:
         self._process = process
 
     def end(self) -> None:
-        """Close the pipe that the node lives by and wait for it; kill it if it does not go."""
+        """Close the pipe that the node lives by and wait for it; kill it if it does not go.
+
+        A node that still answers another terminal is left alone: it ends by itself after that.
+        """
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+            try:
+                self._process.wait(IN_USE)
+            except subprocess.TimeoutExpired:
+                with contextlib.suppress(MycoError):
+                    if Client(self.node.port).ps().tasks:
+                        return
         _end(self._process)
 
 
