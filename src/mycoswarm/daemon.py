@@ -29,6 +29,7 @@ from mycoswarm.core.errors import Fixable, InvalidRequest, MycoError, NotWritabl
 from mycoswarm.core.paths import Paths, resolve
 from mycoswarm.core.settings import Settings
 from mycoswarm.core.tasks import TaskGroup
+from mycoswarm.fabric.files import write_private
 
 if TYPE_CHECKING:
     from mycoswarm.node import Node
@@ -209,20 +210,13 @@ def _token(paths: Paths) -> str:
         if kept := paths.token_file.read_text().strip():
             return kept
     token = secrets.token_urlsafe(32)
-    _write_private(paths.token_file, token.encode() + b"\n")
+    write_private(paths.token_file, token.encode() + b"\n")
     return token
 
 
 def _write_node_file(paths: Paths, node: str, port: int, *, private: bool) -> None:
     said = {"port": port, "pid": os.getpid(), "version": __version__, "private": private, "node": node}
-    _write_private(paths.node_file, msgspec.json.encode(said))
-
-
-def _write_private(file: Path, data: bytes) -> None:
-    fresh = file.with_name(file.name + ".new")
-    with contextlib.closing(os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")) as out:
-        out.write(data)
-    fresh.replace(file)
+    write_private(paths.node_file, msgspec.json.encode(said))
 
 
 async def _until_unused(descriptor: int, node: "Node", ending: asyncio.Event) -> None:

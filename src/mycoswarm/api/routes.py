@@ -54,11 +54,6 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     lines: bool = False
 
     @property
-    def dialect(self) -> Dialect:
-        """In whose shape its errors are told."""
-        return "openai" if self.path.startswith("/v1/") else "swarm"
-
-    @property
     def parameters(self) -> tuple[str, ...]:
         """Names of the path's variable parts."""
         return tuple(part[1:-1].removesuffix("...") for part in self.path.split("/") if part.startswith("{"))
