@@ -1,6 +1,7 @@
 """[io] One llama.cpp child process: started, watched, its stderr kept, ended."""
 
 import asyncio
+import contextlib
 import os
 import secrets
 import signal
@@ -96,9 +97,9 @@ class Child:
         try:
             ready = msgspec.json.decode(line, type=ChildReady)
         except msgspec.DecodeError:
-            # Nothing, or half a line: it ended while it spoke.
+            # Nothing, or half a line: it ended while it spoke. Its own exit status says why.
             ready = ChildReady("ended")
-            self.kill()
+            await self._end_soon()
         if ready.error:
             await self.ended.wait()
             raise self.failure("could not be loaded")
@@ -119,18 +120,24 @@ class Child:
         if process is not None and not self.ended.is_set():
             assert process.stdin is not None
             process.stdin.close()
-            try:
-                async with asyncio.timeout(_STOP_SECONDS):
-                    await self.ended.wait()
-            except TimeoutError:
-                self.kill()
-                await self.ended.wait()
+            await self._end_soon()
         await self._tasks.close()
 
     def kill(self) -> None:
         """End it at once; for one that does not answer."""
         if self._process is not None and self._process.returncode is None:
-            self._process.kill()
+            # Not `Process.kill`: that looks whether it has ended and thereby takes the exit status
+            # away from the one who waits for it.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
+
+    async def _end_soon(self) -> None:
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                await self.ended.wait()
+        except TimeoutError:
+            self.kill()
+            await self.ended.wait()
 
     async def _keep_stderr(self, process: asyncio.subprocess.Process) -> None:
         assert process.stderr is not None
