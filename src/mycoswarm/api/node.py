@@ -6,9 +6,26 @@ from typing import Protocol
 from mycoswarm.core.chat import ChatRequest, Delta
 from mycoswarm.core.ids import NodeId, RequestId
 from mycoswarm.core.model import Progress
+from mycoswarm.core.node import SwarmInfo
 from mycoswarm.core.placement import Placement
 from mycoswarm.core.task import Task
-from mycoswarm.core.views import Invitation, Joined, Left, Models, NodeDetail, Nodes, Removed, Running
+from mycoswarm.core.views import (
+    Admitted,
+    Comparing,
+    Expelled,
+    HealthReport,
+    Invitation,
+    Joined,
+    Left,
+    Models,
+    NodeDetail,
+    NodeHistory,
+    Nodes,
+    Removed,
+    Rotated,
+    Running,
+    WaitingMachines,
+)
 
 
 class NodeService(Protocol):
@@ -39,11 +56,39 @@ class NodeService(Protocol):
 
     async def remove_model(self, name: str, node: str) -> Removed: ...
 
-    async def invite(self, headless: bool, name: str) -> Invitation: ...
+    async def history(self, node: str) -> NodeHistory: ...
 
-    async def join(self, code: str, address: str) -> Joined: ...
+    def health(self) -> HealthReport: ...
+
+    def metrics(self) -> str:
+        """In Prometheus' text format."""
+        ...
+
+    async def invite(self, headless: bool, name: str, open_for: float) -> Invitation: ...
+
+    async def join(self, code: str, address: str, move: bool) -> Joined: ...
+
+    async def compare(self, address: str, swarm: str, move: bool) -> Comparing: ...
+
+    def comparing(self, run: str) -> Comparing: ...
+
+    async def compared(self, run: str, same: bool) -> Comparing: ...
+
+    def waiting(self) -> WaitingMachines: ...
+
+    async def admit(self, run: str, same: bool) -> Admitted: ...
 
     async def leave(self) -> Left: ...
+
+    async def expel(self, node: str) -> Expelled: ...
+
+    async def add_keeper(self, node: str) -> SwarmInfo: ...
+
+    async def remove_keeper(self, node: str) -> SwarmInfo: ...
+
+    async def recover(self, phrase: str, without: tuple[str, ...]) -> SwarmInfo: ...
+
+    async def rotate(self) -> Rotated: ...
 
     def shut_down(self) -> None:
         """Ends the node after the present replies have gone out."""

@@ -61,12 +61,24 @@ class NodeView(msgspec.Struct, frozen=True, omit_defaults=True):
     record: NodeRecord | None = None
 
 
+class StateChange(msgspec.Struct, frozen=True, omit_defaults=True):
+    """ago: seconds, by the observer's clock. why: the reason, a clause or sentence."""
+
+    ago: float
+    state: PeerState
+    why: str
+
+
 class NearbySwarm(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A swarm (or solo nodes, swarm "") that announces itself on this network; a hint, never trusted."""
+    """A swarm (or solo nodes, swarm "") that announces itself on this network; a hint, never trusted.
+
+    open: it says that it lets in whoever asks (`invite --open`).
+    """
 
     swarm: str
     nodes: int
     inviting: tuple[int, ...] = ()
+    open: bool = False
 
 
 class SwarmInfo(msgspec.Struct, frozen=True):

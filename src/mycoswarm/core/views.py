@@ -1,10 +1,13 @@
 """The bodies of `/swarm/v1`: what the node tells its own user. The command line's `--json` prints these unchanged."""
 
+from typing import Literal
+
 import msgspec
 
+from mycoswarm.core.health import Problem
 from mycoswarm.core.ids import NodeId
 from mycoswarm.core.model import ModelOffer
-from mycoswarm.core.node import NearbySwarm, NodeView, SwarmInfo
+from mycoswarm.core.node import NearbySwarm, NodeView, StateChange, SwarmInfo
 from mycoswarm.core.placement import Placement
 from mycoswarm.core.task import Task
 
@@ -75,33 +78,126 @@ class Tasks(msgspec.Struct, frozen=True):
     tasks: tuple[Task, ...]
 
 
+class NodeHistory(msgspec.Struct, frozen=True):
+    """`GET /swarm/v1/nodes/{node}` (id, start of an id, or name). changes: of its state as seen here, newest first."""
+
+    node: NodeView
+    changes: tuple[StateChange, ...]
+
+
+class HealthReport(msgspec.Struct, frozen=True):
+    """`GET /swarm/v1/health`: every known problem, the worst first; empty where all is well."""
+
+    problems: tuple[Problem, ...]
+
+
 class InviteBody(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`POST /swarm/v1/invite`. name: of the swarm, when this founds it."""
+    """`POST /swarm/v1/invite`. name: of the swarm, when this founds it.
+
+    open: seconds for which whoever asks is let in without a code; 0 for a code.
+    """
 
     headless: bool = False
     name: str = ""
+    open: float = 0.0
 
 
 class Invitation(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Its answer. expires_in: seconds. founded: this call made the swarm."""
+    """Its answer. expires_in: seconds. founded: this call made the swarm. code: empty for an open invitation.
+
+    phrase: the recovery phrase, given once, when the swarm is founded, and kept nowhere.
+    """
 
     code: str
     expires_in: float
     swarm: str
     founded: bool = False
+    phrase: str = ""
 
 
 class JoinBody(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`POST /swarm/v1/join`. address: HOST[:PORT] of the inviting node where multicast is blocked."""
+    """`POST /swarm/v1/join`. address: HOST[:PORT] of the inviting node where multicast is blocked.
 
-    code: str
+    code: empty to use an open invitation. move: leave the present swarm for it, once the new one has let us in.
+    """
+
+    code: str = ""
     address: str = ""
+    move: bool = False
 
 
-class Joined(msgspec.Struct, frozen=True):
-    """Its answer."""
+class Joined(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Its answer. moved_from: the name of the swarm that was left for it."""
 
     swarm: SwarmInfo
+    moved_from: str = ""
+
+
+class CompareBody(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`POST /swarm/v1/join/compare`: ask to be let in without a code, by words that both screens show.
+
+    swarm: which one where several are near (`NearbySwarm.swarm`). address, move: as in `JoinBody`.
+    """
+
+    address: str = ""
+    swarm: str = ""
+    move: bool = False
+
+
+ComparingState = Literal["waiting", "joined", "refused", "ended"]
+
+
+class Comparing(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Its answer, and that of `GET /swarm/v1/join/compare/{run}` and of `POST …/{run}` with a `CompareSame`.
+
+    words: the four that the keeper's screen must show as well. keeper: what the other machine calls itself, unproven
+    until the words were compared. confirmed: by this side. joined: once both sides have agreed. why: of a refusal.
+    """
+
+    run: str
+    words: tuple[str, ...]
+    keeper: str
+    expires_in: float
+    state: ComparingState = "waiting"
+    confirmed: bool = False
+    joined: Joined | None = None
+    why: str = ""
+
+
+class CompareSame(msgspec.Struct, frozen=True):
+    """`POST /swarm/v1/join/compare/{run}`: whether both screens show the same words."""
+
+    same: bool
+
+
+class Waiting(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A machine that asks to be let in by comparing words. name: what it calls itself. since: seconds ago."""
+
+    run: str
+    name: str
+    address: str
+    words: tuple[str, ...]
+    since: float
+
+
+class WaitingMachines(msgspec.Struct, frozen=True):
+    """`GET /swarm/v1/waiting`: oldest first."""
+
+    waiting: tuple[Waiting, ...]
+
+
+class AdmitBody(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`POST /swarm/v1/admit`. run: of a `Waiting`. same: both screens show the same words; else it is turned away."""
+
+    run: str
+    same: bool
+
+
+class Admitted(msgspec.Struct, frozen=True):
+    """Its answer. admitted: false where it was turned away."""
+
+    name: str
+    admitted: bool
 
 
 class Left(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -113,6 +209,41 @@ class Left(msgspec.Struct, frozen=True, omit_defaults=True):
     swarm: str
     told: int = 0
     members: int = 0
+
+
+class Expelled(msgspec.Struct, frozen=True):
+    """Answer of `DELETE /swarm/v1/nodes/{node}`: the machine is out of the swarm for ever.
+
+    told: of the `members` other machines, those that know already; the rest hear it as soon as they are reached.
+    """
+
+    node: NodeId
+    name: str
+    told: int
+    members: int
+
+
+class KeeperBody(msgspec.Struct, frozen=True):
+    """`POST /swarm/v1/keepers`: make a member a keeper. `DELETE /swarm/v1/keepers/{node}` ends it. Both: SwarmInfo."""
+
+    node: str
+
+
+class RecoverBody(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`POST /swarm/v1/recover`: make this node a keeper by the recovery phrase; answers SwarmInfo.
+
+    without: ids or names of keepers to remove for ever at the same time (lost or stolen ones).
+    """
+
+    phrase: str
+    without: tuple[str, ...] = ()
+
+
+class Rotated(msgspec.Struct, frozen=True):
+    """Answer of `POST /swarm/v1/rotate`: this node has a new key and starts again under its new id."""
+
+    before: NodeId
+    after: NodeId
 
 
 class PullBody(msgspec.Struct, frozen=True, omit_defaults=True):
