@@ -4,11 +4,13 @@ A part of the node holds the registry and either counts events (`count`) or offe
 problems at the moment somebody wants to know. Counters that stand for somebody's misdeeds become problems by themselves
 while they are fresh, so whoever counts an attack has thereby told `doctor` of it.
 
-Rules of this file: no counter but those in COUNTERS, so that the metrics page cannot drift; memory is bounded whatever
-is counted: label values come from the program, and of strangers only the last one's address is kept.
+Rules of this file: nothing is counted or read but what stands in COUNTERS and READINGS, from which docs/metrics.md is
+made; memory is bounded whatever is counted: label values come from the program, and of strangers only the last one's
+address is kept.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Literal
 
 import msgspec
 
@@ -19,94 +21,139 @@ FRESH = 3600.0
 """Seconds in which `doctor` still tells of a misdeed."""
 
 Source = Callable[[], Iterable[Problem]]
-Gauge = Callable[[], Mapping[tuple[tuple[str, str], ...], float]]
-"""Values by labels; `{(): 3.0}` for a gauge without."""
+Values = Mapping[tuple[tuple[str, str], ...], float]
+"""Of a reading, by labels; `{(): 3.0}` for one without."""
+Read = Callable[[], Values]
+
+
+class Told(msgspec.Struct, frozen=True):
+    """How `doctor` words a misdeed.
+
+    one, many: with {times}, {ago} and {where} (" from 10.0.0.9", or nothing) to fill in. action: what to do.
+    """
+
+    one: str
+    many: str
+    action: str
+    severity: Severity = "warning"
 
 
 class Counter(msgspec.Struct, frozen=True):
-    """help: for the metrics page. labels: their names. told: how `doctor` words it; None where it is no misdeed.
-
-    told has {times}, {ago} and {source} to fill in; action says what to do.
-    """
+    """help: for the metrics page. labels: their names. told: None where it is no misdeed."""
 
     help: str
     labels: tuple[str, ...] = ()
-    told: str | None = None
-    action: str = ""
-    severity: Severity = "warning"
+    told: Told | None = None
 
 
 COUNTERS: Mapping[str, Counter] = {
     "mycoswarm_tls_failed_total": Counter(
         "Connections to the peer port that did not complete a TLS handshake.",
         ("reason",),
-        "{times} at the peer port did not complete a TLS handshake, the last one {ago} from {source}",
-        "a machine of an older version, or somebody who tries; find out what runs at that address",
-        "note",
+        Told(
+            "a connection to the peer port ended before it was encrypted, {ago}{where}",
+            "{times} connections to the peer port ended before they were encrypted, the last one {ago}{where}",
+            "nothing was told to the caller; if you know no reason, find out which machine has that address",
+            "note",
+        ),
     ),
     "mycoswarm_connections_dropped_total": Counter(
         "Connections to the peer port that were dropped because their kind had become too many or too slow.",
         ("reason",),
-        "{times} to the peer port were dropped because there were too many or they were too slow, the last one {ago} "
-        "from {source}",
-        "somebody floods this node; find the machine at that address and switch it off",
+        Told(
+            "a connection to the peer port was dropped because there were too many or it was too slow, {ago}{where}",
+            "{times} connections to the peer port were dropped because they were too many or too slow, the last one "
+            "{ago}{where}",
+            "somebody floods this node: find the machine with that address and switch it off",
+        ),
     ),
     "mycoswarm_strangers_refused_total": Counter(
         "Requests to the peer port by callers that are no members.",
         (),
-        "{times} by machines that are no members were refused, the last one {ago} from {source}",
-        "a machine that was removed, or one that belongs to another swarm; `mycoswarm invite` lets one in",
-        "note",
+        Told(
+            "a request of a machine that is no member was refused, {ago}{where}",
+            "{times} requests of machines that are no members were refused, the last one {ago}{where}",
+            "it was removed, or belongs to another swarm; if it is yours, let it in with `mycoswarm invite`",
+            "note",
+        ),
     ),
     "mycoswarm_joins_total": Counter("Machines that were let in by this node.", ("way",)),
     "mycoswarm_joins_refused_total": Counter(
         "Attempts to join that were refused.",
         ("reason",),
-        "{times} to join were refused, the last one {ago} from {source}",
-        "if that was not you: let `mycoswarm invite` make codes only while somebody stands at the new machine",
+        Told(
+            "an attempt to join was refused, {ago}{where}",
+            "{times} attempts to join were refused, the last one {ago}{where}",
+            "if that was not you, somebody guesses: make codes only while you stand at the new machine",
+        ),
     ),
     "mycoswarm_rosters_refused_total": Counter(
         "Rosters that members brought and that did not verify.",
         (),
-        "{times} that did not verify were refused, the last one {ago} from {source}",
-        "that machine is damaged or hostile: `mycoswarm remove` takes it out of the swarm",
-        "error",
+        Told(
+            "a list of members that does not verify was refused, {ago}{where}",
+            "{times} lists of members that do not verify were refused, the last one {ago}{where}",
+            "that machine is damaged or hostile: take it out with `mycoswarm remove`",
+            "error",
+        ),
     ),
     "mycoswarm_lines_refused_total": Counter(
         "Lines of members' watch streams that were not understood or too long.",
         (),
-        "{times} of a member were not understood, the last one {ago} from {source}",
-        "run the same version of mycoswarm on all machines; if it does, that machine is damaged or hostile",
+        Told(
+            "a message of a member was not understood, {ago}{where}",
+            "{times} messages of members were not understood, the last one {ago}{where}",
+            "run one version of mycoswarm on all machines; if you do, that machine is damaged or hostile",
+        ),
     ),
     "mycoswarm_impostors_total": Counter(
         "Times that a member's address answered with another certificate than the member's.",
         (),
-        "{times} a member's address answered as somebody else, the last one {ago} at {source}",
-        "another machine has taken over that address; nothing was sent to it",
+        Told(
+            "another machine answered at a member's address, {ago}{where}",
+            "{times} times another machine answered at a member's address, the last time {ago}{where}",
+            "it was told nothing; if that address is not one that the network has given to another of your machines, "
+            "find out whose it is",
+        ),
     ),
     "mycoswarm_announcements_dropped_total": Counter(
         "Multicast announcements that were dropped because there were too many or they made no sense.",
         ("reason",),
-        "{times} on the network were dropped, the last one {ago}",
-        "somebody floods multicast DNS; machines find each other all the same if you name one with --peer HOST",
+        Told(
+            "an announcement on the network was ignored, {ago}{where}",
+            "{times} announcements on the network were ignored, the last one {ago}{where}",
+            "somebody sends forged announcements; your machines find each other all the same if you name one with "
+            "`mycoswarm up --peer HOST`",
+        ),
     ),
 }
 """Everything that is counted, by the name that the metrics page gives it."""
 
-_NOUNS: Mapping[str, tuple[str, str]] = {
-    "mycoswarm_tls_failed_total": ("connection", "connections"),
-    "mycoswarm_connections_dropped_total": ("connection", "connections"),
-    "mycoswarm_strangers_refused_total": ("request", "requests"),
-    "mycoswarm_joins_refused_total": ("attempt", "attempts"),
-    "mycoswarm_rosters_refused_total": ("roster", "rosters"),
-    "mycoswarm_lines_refused_total": ("line", "lines"),
-    "mycoswarm_impostors_total": ("time", "times"),
-    "mycoswarm_announcements_dropped_total": ("announcement", "announcements"),
+
+class Reading(msgspec.Struct, frozen=True):
+    """A value that is read when somebody asks. labels: their names, for the documentation."""
+
+    help: str
+    labels: tuple[str, ...] = ()
+    kind: Literal["gauge", "counter"] = "gauge"
+
+
+READINGS: Mapping[str, Reading] = {
+    "mycoswarm_info": Reading("1; what runs here.", ("version", "protocol")),
+    "mycoswarm_uptime_seconds": Reading("Since this node was started."),
+    "mycoswarm_nodes": Reading("Machines of the swarm as seen from here, this one included.", ("state",)),
+    "mycoswarm_links": Reading("Open watch connections to other machines."),
+    "mycoswarm_requests": Reading("Answers that this machine's engines write now, and those that wait.", ("state",)),
+    "mycoswarm_problems": Reading("What `mycoswarm doctor` would list.", ("severity",)),
+    "process_resident_memory_bytes": Reading("Memory of the node process; engines are processes of their own."),
+    "process_cpu_seconds_total": Reading("Processor time of the node process.", kind="counter"),
+    "process_open_fds": Reading("Open file descriptors of the node process."),
 }
+"""Everything that is read, likewise."""
 
 
 class _Tally(msgspec.Struct):
-    """first, last: moments. source: of the last one. times: since it was quiet for FRESH seconds."""
+    """values: since the start. times: since it was quiet for FRESH seconds. last: a moment. source: of the last one."""
 
     values: dict[tuple[str, ...], int]
     times: int = 0
@@ -120,7 +167,7 @@ class Health:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._tallies = {name: _Tally({}) for name in COUNTERS}
-        self._gauges: dict[str, tuple[str, Gauge]] = {}
+        self._readings: dict[str, Read] = {}
         self._sources: list[Source] = []
 
     def count(self, name: str, source: str = "", **labels: str) -> None:
@@ -140,29 +187,32 @@ class Health:
             return sum(values.values())
         return values.get(tuple(labels[label] for label in COUNTERS[name].labels), 0)
 
-    def gauge(self, name: str, help_: str, read: Gauge) -> None:
-        """A value that is read when somebody asks."""
-        self._gauges[name] = (help_, read)
+    def reading(self, name: str, read: Read) -> None:
+        """How to read `name`, one of READINGS."""
+        assert name in READINGS, name
+        self._readings[name] = read
 
     def source(self, problems: Source) -> None:
         """Ask `problems` whenever somebody wants to know what is wrong."""
         self._sources.append(problems)
 
     def problems(self) -> tuple[Problem, ...]:
-        """What is wrong now: errors first."""
-        found = [problem for source in self._sources for problem in source()]
+        """What is wrong now: errors first. What several sources know is told once."""
+        found = dict.fromkeys(problem for source in self._sources for problem in source())
+        found |= dict.fromkeys(self._misdeeds())
+        return tuple(sorted(found, key=lambda problem: _ORDER[problem.severity]))
+
+    def _misdeeds(self) -> Iterable[Problem]:
         now = self._clock.monotonic()
         for name, tally in self._tallies.items():
-            counter = COUNTERS[name]
-            if counter.told is None or now - tally.last >= FRESH:
+            told = COUNTERS[name].told
+            if told is None or now - tally.last >= FRESH:
                 continue
-            one, many = _NOUNS[name]
-            times = f"{tally.times} {one if tally.times == 1 else many}"
-            message = counter.told.format(times=times, ago=_ago(now - tally.last), source=tally.source or "somewhere")
+            sentence = told.one if tally.times == 1 else told.many
+            where = f" from {tally.source}" if tally.source else ""
+            message = sentence.format(times=tally.times, ago=_ago(now - tally.last), where=where)
             identity = name.removeprefix("mycoswarm_").removesuffix("_total").replace("_", "-")
-            found.append(Problem(identity, counter.severity, message, counter.action))
-        order: Mapping[Severity, int] = {"error": 0, "warning": 1, "note": 2}
-        return tuple(sorted(found, key=lambda problem: order[problem.severity]))
+            yield Problem(identity, told.severity, message, told.action)
 
     def metrics(self) -> str:
         """The page for Prometheus (text format 0.0.4)."""
@@ -174,10 +224,19 @@ class Health:
                 f"{name}{_labels(zip(counter.labels, key, strict=True))} {value}"
                 for key, value in sorted(values.items())
             ]
-        for name, (help_, read) in self._gauges.items():
-            lines += [f"# HELP {name} {help_}", f"# TYPE {name} gauge"]
-            lines += [f"{name}{_labels(key)} {value:g}" for key, value in sorted(read().items())]
+        for name, read in self._readings.items():
+            reading = READINGS[name]
+            lines += [f"# HELP {name} {reading.help}", f"# TYPE {name} {reading.kind}"]
+            lines += [f"{name}{_labels(key)} {_number(value)}" for key, value in sorted(read().items())]
         return "\n".join(lines) + "\n"
+
+
+_ORDER: Mapping[Severity, int] = {"error": 0, "warning": 1, "note": 2}
+
+
+def _number(value: float) -> str:
+    """Without the rounding of `%g`: six digits are too few for bytes."""
+    return str(int(value)) if value == int(value) else repr(float(value))
 
 
 def _labels(pairs: Iterable[tuple[str, str]]) -> str:
@@ -190,6 +249,8 @@ def _escaped(value: str) -> str:
 
 
 def _ago(seconds: float) -> str:
+    if seconds < 1.0:
+        return "just now"
     if seconds < 60.0:
         return f"{seconds:.0f} s ago"
     return f"{seconds / 60.0:.0f} min ago"
