@@ -1,13 +1,15 @@
 """[io] Four nodes in network namespaces on a bridge: started as root of a user namespace, prints its figures as JSON.
 
-    unshare -Urnm python tests/fabric/namespaces.py SCENARIO
+    unshare -Urnm python tests/fabric/namespaces.py SCENARIO [REPETITIONS]
 
-Scenarios: `times` measures how soon things are seen; `blocked` has no multicast; `idle` measures CPU and memory.
+Scenarios: `times` measures how soon things are seen, each REPETITIONS times, by the slowest observer; `blocked` has no
+multicast; `idle` measures CPU and memory.
 """
 
 import json
 import os
 import queue
+import random
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,8 @@ def lay_network() -> None:
     run("mount", "-t", "tmpfs", "tmpfs", "/run")
     run("ip", "link", "add", "br0", "type", "bridge", "mcast_snooping", "0")
     run("ip", "link", "set", "br0", "up")
+    run("ip", "link", "add", "br1", "type", "bridge", "mcast_snooping", "0")
+    run("ip", "link", "set", "br1", "up")
     for number, name in enumerate(NAMES, 1):
         run("ip", "netns", "add", name)
         run("ip", "link", "add", f"to-{name}", "type", "veth", "peer", "name", "eth0", "netns", name)
@@ -41,20 +46,21 @@ def lay_network() -> None:
 class Node:
     """One process; `states` is what it last said it sees, `changes` every (moment, states) so far."""
 
-    def __init__(self, name: str, home: Path, peers: str = "") -> None:
+    def __init__(self, name: str, home: Path, *flags: str, where: str = "", env: dict[str, str] | None = None) -> None:
         self.name = name
         self.home = home
         self.id = ""
         self.changes: list[tuple[float, dict[str, str]]] = []
         self.answers: queue.Queue[dict[str, Any]] = queue.Queue()
         self.started = time.monotonic()
-        log = (home.parent / f"{name}.log").open("ab")
+        log = (home.parent / f"{home.name}.log").open("ab")
         script = Path(__file__).with_name("node_process.py")
         self.process = subprocess.Popen(
-            ["ip", "netns", "exec", name, sys.executable, str(script), str(home), name, "--peers", peers],
+            ["ip", "netns", "exec", where or name, sys.executable, str(script), str(home), name, *flags],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
+            env={**os.environ, **(env or {})},
         )
         log.close()
         threading.Thread(target=self._read, daemon=True).start()
@@ -127,47 +133,70 @@ def form(nodes: list[Node], peer: str | None = None) -> list[float]:
     return took
 
 
-def times(nodes: list[Node], restart: Callable[[str], Node]) -> dict[str, Any]:
+def times(nodes: list[Node], restart: Callable[[str], Node], repetitions: int = 1) -> dict[str, Any]:
+    """Seconds, a list each. started: from the process's start. full: until all four see all others again."""
     wait(lambda: all(node.id for node in nodes), 10, "not all have started")
     wait(lambda: nodes[0].ask("nearby") == [["", 3, []]], 5, "the solo nodes do not hear each other")
-    figures: dict[str, Any] = {"join": form(nodes)}
+    figures: dict[str, list[float]] = {"join": form(nodes)}
     before = time.monotonic()
     together(nodes, 10)
-    figures["mesh"] = time.monotonic() - before
+    figures["mesh"] = [time.monotonic() - before]
     time.sleep(1.5)
     figures["rtt"] = [state[2] for state in nodes[3].ask("nodes").values() if state[0] == "up"]
     rest = nodes[:3]
+    taken: dict[str, list[float]] = {
+        name: [] for name in ("started", "killed", "stopped", "exit", "pulled", "healed", "parted", "mended")
+    }
 
-    at = nodes[3].end(signal.SIGKILL)
-    figures["killed"] = seen(rest, "boa", "down", at, 5)
-    nodes[3] = restart("boa")
-    figures["started"] = seen(rest, "boa", "up", nodes[3].started, 5)
-    together(nodes, 5)
+    def again() -> None:
+        nodes[3] = restart("boa")
+        taken["started"].append(seen(rest, "boa", "up", nodes[3].started, 8))
+        together(nodes, 8)
+        time.sleep(pause())
 
-    at = nodes[3].end(signal.SIGTERM)
-    figures["stopped"] = seen(rest, "boa", "left", at, 5)
-    figures["exit"] = time.monotonic() - at
-    nodes[3] = restart("boa")
-    seen(rest, "boa", "up", nodes[3].started, 5)
-    together(nodes, 5)
+    def pause() -> float:
+        # A second of beats: whatever comes next must not always come at the same moment after one.
+        return chance.uniform(1.0, 2.0)
 
-    figures["pulled"], figures["healed"] = [], []
-    for rest_seconds in (2.0, 6.3):
+    chance = random.Random(repetitions)
+    for _ in range(repetitions):
+        at = nodes[3].end(signal.SIGKILL)
+        taken["killed"].append(seen(rest, "boa", "down", at, 5))
+        again()
+        at = nodes[3].end(signal.SIGTERM)
+        taken["stopped"].append(seen(rest, "boa", "left", at, 5))
+        taken["exit"].append(time.monotonic() - at)
+        again()
+
         at = time.monotonic()
         run("ip", "link", "set", "to-boa", "nomaster")
-        figures["pulled"].append(seen(rest, "boa", "down", at, 10))
-        time.sleep(rest_seconds)
+        taken["pulled"].append(seen(rest, "boa", "down", at, 10))
+        time.sleep(chance.uniform(0.0, 4.0))
         at = time.monotonic()
         run("ip", "link", "set", "to-boa", "master", "br0")
-        figures["healed"].append(seen(rest, "boa", "up", at, 10))
-        together(nodes, 5)
+        together(nodes, 10)
+        taken["healed"].append(time.monotonic() - at)
+        time.sleep(pause())
+
+        at = time.monotonic()
+        for name in NAMES[2:]:
+            run("ip", "link", "set", f"to-{name}", "master", "br1")
+        here = max(seen(nodes[:2], name, "down", at, 10) for name in NAMES[2:])
+        taken["parted"].append(max(here, *(seen(nodes[2:], name, "down", at, 10) for name in NAMES[:2])))
+        time.sleep(chance.uniform(0.0, 4.0))
+        at = time.monotonic()
+        for name in NAMES[2:]:
+            run("ip", "link", "set", f"to-{name}", "master", "br0")
+        together(nodes, 10)
+        taken["mended"].append(time.monotonic() - at)
+        time.sleep(pause())
 
     at = time.monotonic()
     assert nodes[3].ask("leave") == "miu's swarm"
-    figures["left"] = seen(rest, "boa", "removed", at, 3)
+    figures["left"] = [seen(rest, "boa", "removed", at, 3)]
     nodes[3].ask("join", nodes[0].ask("invite"))
     together(nodes, 5)
-    return figures
+    return figures | taken
 
 
 def blocked(nodes: list[Node], restart: Callable[[str], Node]) -> dict[str, Any]:
@@ -199,7 +228,8 @@ def idle(nodes: list[Node], restart: Callable[[str], Node]) -> dict[str, Any]:
 
 
 def main() -> None:
-    scenario = {"times": times, "blocked": blocked, "idle": idle}[sys.argv[1]]
+    repetitions = int(sys.argv[2]) if len(sys.argv) > 2 else 1
+    scenario = {"times": partial(times, repetitions=repetitions), "blocked": blocked, "idle": idle}[sys.argv[1]]
     lay_network()
     if scenario is blocked:
         for name in NAMES:

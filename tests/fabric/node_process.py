@@ -1,8 +1,9 @@
 """[io] One fabric in a process of its own, for the tests in namespaces.
 
 Reads commands from stdin, one JSON array a line, and answers each with one JSON line; in between it writes a line
-`{"at": …, "nodes": {name: state}}` whenever what it sees has changed. `at` is CLOCK_MONOTONIC, which all processes of
-one machine share, so that a test can tell how long a change took to be seen.
+`{"at": …, "nodes": {name: state}}` whenever what it sees has changed; of nodes with one name each is called by its name
+and the start of its id. `at` is CLOCK_MONOTONIC, which all processes of one machine share, so that a test can tell how
+long a change took to be seen.
 """
 
 import argparse
@@ -17,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from mycoswarm.core.errors import MycoError
-from mycoswarm.core.node import NodeRecord
+from mycoswarm.core.ids import short
+from mycoswarm.core.node import NodeRecord, NodeView
 from mycoswarm.core.paths import resolve
 from mycoswarm.core.settings import Settings
 from mycoswarm.fabric.peer_app import PeerRequest
@@ -34,8 +36,9 @@ async def main() -> None:
     parser.add_argument("home")
     parser.add_argument("name")
     parser.add_argument("--peers", default="")
+    parser.add_argument("--port", type=int, default=Settings().peer_port)
     options = parser.parse_args()
-    settings = Settings(peers=tuple(filter(None, options.peers.split(","))))
+    settings = Settings(peers=tuple(filter(None, options.peers.split(","))), peer_port=options.port)
     fabric = Fabric(
         resolve({"MYCOSWARM_HOME": options.home}),
         options.name,
@@ -47,7 +50,13 @@ async def main() -> None:
         return request.body
 
     fabric.add_handler("POST", "/peer/echo", echo)
-    fabric.on_change(lambda: say(at=time.monotonic(), nodes={view.name: view.state for view in fabric.nodes()}))
+
+    def by_name() -> dict[str, NodeView]:
+        views = fabric.nodes()
+        names = [view.name for view in views]
+        return {view.name if names.count(view.name) == 1 else f"{view.name} {short(view.id)}": view for view in views}
+
+    fabric.on_change(lambda: say(at=time.monotonic(), nodes={name: view.state for name, view in by_name().items()}))
     await fabric.start()
     say(at=time.monotonic(), id=fabric.id)
 
@@ -56,15 +65,25 @@ async def main() -> None:
             case "invite":
                 return (await fabric.invite(*args)).code
             case "join":
-                return (await fabric.join(*args)).name
+                return (await fabric.join(*args)).swarm.name
             case "leave":
                 return await fabric.leave()
             case "nearby":
                 return [[one.swarm, one.nodes, list(one.inviting)] for one in fabric.nearby()]
             case "nodes":
-                return {view.name: [view.state, view.why, view.rtt] for view in fabric.nodes()}
+                return {name: [view.state, view.why, view.rtt] for name, view in by_name().items()}
+            case "addresses":
+                return {name: view.addresses for name, view in by_name().items()}
+            case "ids":
+                return {name: view.id for name, view in by_name().items()}
+            case "history":
+                return [[change.state, change.why] for change in fabric.history(by_name()[args[0]].id)]
+            case "problems":
+                return [[problem.id, problem.message] for problem in fabric.problems()]
+            case "wall":
+                return time.time()
             case "echo":
-                await fabric.transport.request(args[0], "POST", "/peer/echo", b"{}")
+                await fabric.transport.request(args[0], "POST", "/peer/echo", b"{}", timeout=2.0)
                 return True
             case "usage":
                 used = resource.getrusage(resource.RUSAGE_SELF)

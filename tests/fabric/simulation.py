@@ -83,6 +83,17 @@ class Swarm:
             if end[0] == name:
                 self._close(end, stream)
 
+    def forget(self, name: str) -> None:
+        """Every other end of its streams is closed, as after minutes without an answer; it does not know yet."""
+        for end, stream in list(self._streams.items()):
+            if end[0] == name:
+                stream.held.clear()
+                far = stream.other(end)
+                if stream.open[far]:
+                    stream.open[far] = False
+                    self._streams.pop(far, None)
+                    self.feed(far[0], m.LinkLost(far[1]))
+
     def stop(self, name: str) -> None:
         self._execute(name, self.machines[name].goodbye())
         self.run(2 * LATENCY)

@@ -48,3 +48,16 @@ def test_headless_codes_hold_128_bits_and_a_slot_that_tells_nothing() -> None:
     assert one.slot > codes.MAX_SPOKEN_SLOT
     assert codes.parse(one.text.upper()) == one
     assert one.life == 24 * 3600.0
+
+
+def test_the_open_code_cannot_be_typed() -> None:
+    assert (codes.OPEN.slot, codes.OPEN.uses, codes.OPEN.life) == (0, 64, 600.0)
+    for typed in (codes.OPEN.text, "0-guitar-lemon", "0-open-open"):
+        with pytest.raises(InvalidRequest):
+            codes.parse(typed)
+
+
+def test_a_code_lets_one_machine_in_and_strangers_cannot_end_a_headless_one() -> None:
+    spoken, headless = codes.parse("7-guitar-lemon"), codes.new_headless()
+    assert (spoken.kind, spoken.uses, spoken.tries) == ("code", 1, 3)
+    assert (headless.kind, headless.uses, headless.tries) == ("headless", 1, 1000)

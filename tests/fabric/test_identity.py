@@ -10,7 +10,18 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from mycoswarm.core.errors import Fixable, InvalidRequest
-from mycoswarm.fabric.identity import CERTIFICATE_FILE, KEY_FILE, certified_id, load_or_create, verify
+from mycoswarm.fabric.identity import (
+    CERTIFICATE_FILE,
+    KEY_FILE,
+    NEXT_FILE,
+    adopt_next,
+    certified_id,
+    drop_next,
+    load_or_create,
+    pending_next,
+    prepare_next,
+    verify,
+)
 
 
 def test_the_id_is_the_hash_of_the_public_key(tmp_path: Path) -> None:
@@ -93,3 +104,30 @@ def test_signatures(tmp_path: Path) -> None:
         certified_id(b"no certificate")
     with pytest.raises(InvalidRequest):
         certified_id(b"0" * 3000)
+
+
+def test_a_new_key_waits_beside_the_old_one_until_it_is_adopted(tmp_path: Path) -> None:
+    old = load_or_create(tmp_path)
+    assert pending_next(tmp_path) is None
+    new = prepare_next(tmp_path)
+    assert stat.S_IMODE((tmp_path / NEXT_FILE).stat().st_mode) == 0o600
+    assert load_or_create(tmp_path).id == old.id
+    waiting = pending_next(tmp_path)
+    assert waiting is not None
+    assert (waiting.id, waiting.certificate) == (new.id, new.certificate)
+    adopt_next(tmp_path)
+    adopt_next(tmp_path)
+    assert (load_or_create(tmp_path).id, load_or_create(tmp_path).certificate) == (new.id, new.certificate)
+    assert pending_next(tmp_path) is None
+    prepare_next(tmp_path)
+    drop_next(tmp_path)
+    drop_next(tmp_path)
+    assert load_or_create(tmp_path).id == new.id
+
+
+def test_a_damaged_new_key_is_named(tmp_path: Path) -> None:
+    load_or_create(tmp_path)
+    prepare_next(tmp_path)
+    (tmp_path / NEXT_FILE).write_bytes((tmp_path / NEXT_FILE).read_bytes()[:50])
+    with pytest.raises(Fixable, match=NEXT_FILE):
+        pending_next(tmp_path)

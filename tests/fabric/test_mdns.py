@@ -1,4 +1,5 @@
 import asyncio
+import socket
 from unittest.mock import AsyncMock, Mock
 
 import pytest
@@ -54,6 +55,56 @@ def test_an_announcement_without_a_usable_address_is_ignored() -> None:
     assert mdns._read(info(GOOD, ["fe80::1"])) is None
     assert mdns._read(info(GOOD, ["192.0.2.7", "8.8.8.8"])) is None
     assert mdns._read(info(GOOD, ["10.0.0.7"], port=0)) is None
+
+
+def test_a_link_local_address_is_read_with_the_interface_it_was_heard_on() -> None:
+    heard = info(GOOD, ["10.0.0.7"])
+    heard.parsed_scoped_addresses = Mock(return_value=["10.0.0.7", "fe80::7%1", "fe80::8%4294967295", "fe80::9"])
+    loopback = socket.if_indextoname(1)
+    read = mdns._read(heard)
+    assert read is not None
+    assert read.addresses == ("10.0.0.7:6927", f"[fe80::7%{loopback}]:6927")
+    # Another that came by IPv4, which carries no interface: still the same node.
+    assert read.lasting == ("10.0.0.7:6927",)
+
+
+def test_multicast_leaves_from_addresses_that_name_their_interface() -> None:
+    assert mdns._speaking(("10.0.0.7", "fd00::7", "fe80::7%eth0")) == ("10.0.0.7", "fe80::7%eth0")
+    assert mdns._speaking(("10.0.0.7", "fd00::7")) == ("10.0.0.7", "fd00::7")
+
+
+async def test_what_floods_is_dropped_before_it_is_parsed_and_counted() -> None:
+    dropped: list[str] = []
+    discovery = Discovery(6927, lambda: None, dropped.append)
+    inner = Mock()
+    guarded = mdns._Guarded(inner, discovery._worth_reading)
+    data = b"\x00\x00\x84\x00\x00\x00\x00\x08\x00\x00\x00\x00\x0a_mycoswarm"
+    for _ in range(1000):
+        guarded.datagram_received(data, ("10.0.0.66", 5353))
+    guarded.datagram_received(b"a printer's announcement", ("10.0.0.5", 5353))
+    assert inner.datagram_received.call_count == 1000 - len(dropped)
+    assert set(dropped) == {"rate"}
+    assert len(dropped) >= 700
+
+
+async def test_new_names_and_questions_about_them_are_rationed(monkeypatch: pytest.MonkeyPatch) -> None:
+    dropped: list[str] = []
+    monkeypatch.setattr(AsyncServiceInfo, "load_from_cache", lambda *_: False)
+
+    async def silence(*_: object) -> bool:
+        await asyncio.sleep(10)
+        return False
+
+    asked = AsyncMock(side_effect=silence)
+    monkeypatch.setattr(AsyncServiceInfo, "async_request", asked)
+    discovery = Discovery(6927, lambda: None, dropped.append)
+    for number in range(1000):
+        discovery.add_service(Mock(), TYPE, f"n{number}.{TYPE}")
+    await asyncio.sleep(0)
+    assert asked.await_count == mdns.MAX_RESOLVING
+    assert len(discovery._heard) == pytest.approx(mdns.NAME_BURST, abs=2)
+    assert len(dropped) == 1000 - mdns.MAX_RESOLVING
+    await discovery.close()
 
 
 def test_this_machine_has_an_address() -> None:

@@ -1,13 +1,14 @@
 import random
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mycoswarm.core.ids import NodeId
-from mycoswarm.core.node import PROTOCOL
+from mycoswarm.core.node import PROTOCOL, NodeRecord
 from mycoswarm.fabric import membership as m
-from mycoswarm.fabric.wire import Addresses, Beat, Hello
+from mycoswarm.fabric.wire import Addresses, Beat, Hello, Message, Record, Twin
 from tests.fabric.simulation import LATENCY, Swarm, anywhere, published, record
 
 NAMES = ("a", "b", "c", "d")
@@ -147,25 +148,289 @@ def test_a_node_that_slept_accuses_nobody() -> None:
     assert machine.nodes(wakeup + 60.0)[1].state == "up"
     # Now it is awake, and silence counts.
     now = wakeup + 60.0
-    for _ in range(40):
+    for _ in range(50):
         now += 0.1
         machine.handle(m.Tick(), now)
         machine.wakeup()
     assert machine.nodes(now)[1].state == "down"
 
 
-def test_two_machines_with_one_key_are_reported() -> None:
-    machine = m.Membership(record("a"), "run", 1, random.Random(0), anywhere)
-    machine.handle(m.MembersChanged((m.Member(NodeId("b"), "boa"),), frozenset(), ""), 0.0)
-    for moment, run in enumerate(("one", "two", "three")):
-        link = machine.new_link()
-        machine.handle(m.Accepted(link, NodeId("b"), ""), float(moment))
-        machine.handle(m.Received(link, Hello(NodeId("b"), run, 1)), float(moment))
-        assert machine.warnings() == ()
-    link = machine.new_link()
-    machine.handle(m.Accepted(link, NodeId("b"), ""), 4.0)
-    machine.handle(m.Received(link, Hello(NodeId("b"), "two", 1)), 4.0)
-    assert "two machines use the identity of boa" in machine.warnings()[0]
+class Pair:
+    """Node a, and what comes to it of member b, whose streams the test writes."""
+
+    def __init__(self) -> None:
+        self.machine = m.Membership(record("a"), "run-a", 1, random.Random(0), anywhere)
+        self.now = 0.0
+        self.said: dict[m.LinkId, list[Message]] = {}
+        self.closed: set[m.LinkId] = set()
+        self.feed(m.MembersChanged((m.Member(NodeId("b"), "boa"), m.Member(NodeId("c"), "naru")), frozenset(), ""))
+
+    def feed(self, event: m.Event) -> None:
+        for command in self.machine.handle(event, self.now):
+            match command:
+                case m.Send(link, message):
+                    self.said.setdefault(link, []).append(message)
+                case m.Close(link):
+                    self.closed.add(link)
+                case _:
+                    pass
+        self.machine.wakeup()
+
+    def accept(self, run: str, host: str, node: str = "b", known: tuple[int, int] | None = None) -> m.LinkId:
+        link = self.machine.new_link()
+        self.feed(m.Accepted(link, NodeId(node), host))
+        self.hear(link, Hello(NodeId(node), run, 1, known=known))
+        return link
+
+    def hear(self, link: m.LinkId, message: Message) -> None:
+        self.feed(m.Received(link, message))
+
+    def beat(self, *links: m.LinkId, seconds: int = 1) -> None:
+        for number in range(seconds):
+            self.now += 1.0
+            self.feed(m.Tick())
+            for link in links:
+                self.hear(link, Beat(number + 2, 1, 0.0, "", self.machine.digest))
+
+    def state(self, node: str = "b") -> str:
+        return next(view.state for view in self.machine.nodes(self.now) if view.id == node)
+
+    def held(self, node: str = "b") -> NodeRecord | None:
+        return next(view.record for view in self.machine.nodes(self.now) if view.id == node)
+
+    def problems(self) -> list[tuple[str, str]]:
+        return [(problem.id, problem.message) for problem in self.machine.problems()]
+
+    def past(self, node: str = "b") -> list[tuple[str, str]]:
+        return [(change.state, change.why) for change in self.machine.history(NodeId(node), self.now)]
+
+
+def of_run(run: str, incarnation: int = 1, seq: int = 0) -> Record:
+    return Record(msgspec.structs.replace(record("b", incarnation), run=run, seq=seq))
+
+
+def test_of_two_machines_with_one_key_the_first_stays_and_both_are_told() -> None:
+    pair = Pair()
+    first = pair.accept("one", "10.0.0.1")
+    pair.hear(first, of_run("one"))
+    pair.beat(first)
+    second = pair.accept("two", "10.0.0.2")
+    pair.hear(second, of_run("two", incarnation=9))
+    assert pair.problems() == []
+    # The first goes on talking: it was no restart.
+    pair.beat(first)
+    assert pair.said[second][-1] == Twin("10.0.0.1", refused=True)
+    assert pair.said[first][-1] == Twin("10.0.0.2", refused=False)
+    assert pair.closed == {second}
+    assert pair.problems() == [("cloned-disk", "two machines (10.0.0.1 and 10.0.0.2) use the key of boa")]
+    held = pair.held()
+    assert held is not None
+    assert held.run == "one"
+    assert [state for state, _ in pair.past()] == ["up"]
+
+
+def test_a_refused_twin_is_turned_away_at_once_and_its_records_by_others_are_not_taken() -> None:
+    pair = Pair()
+    first = pair.accept("one", "10.0.0.1")
+    pair.hear(first, of_run("one"))
+    pair.accept("two", "10.0.0.2")
+    pair.beat(first)
+    again = pair.accept("two", "10.0.0.2")
+    assert again in pair.closed
+    naru = pair.accept("n", "10.0.0.3", node="c")
+    pair.hear(naru, of_run("two", incarnation=9))
+    held = pair.held()
+    assert held is not None
+    assert held.run == "one"
+    # Those who hold different records of it do not pull them from each other for ever.
+    other = Pair()
+    assert Pair().machine.digest == other.machine.digest
+
+
+def test_a_twin_takes_over_when_the_first_is_gone_and_is_forgotten_when_it_was_mended() -> None:
+    pair = Pair()
+    first = pair.accept("one", "10.0.0.1")
+    pair.accept("two", "10.0.0.2")
+    pair.beat(first)
+    pair.feed(m.LinkLost(first))
+    second = pair.accept("two", "10.0.0.2")
+    pair.hear(second, of_run("two", incarnation=9))
+    held = pair.held()
+    assert held is not None
+    assert held.run == "two"
+    assert pair.state() == "up"
+    pair.beat(second, seconds=int(m.TWIN_FRESH) - 5)
+    assert pair.problems() != []
+    pair.beat(second, seconds=10)
+    assert pair.problems() == []
+
+
+def test_a_restart_whose_old_stream_seems_alive_is_no_twin() -> None:
+    pair = Pair()
+    pair.accept("one", "10.0.0.1")
+    pair.now += 0.4
+    second = pair.accept("two", "10.0.0.1")
+    pair.hear(second, of_run("two", incarnation=2))
+    assert pair.held() is None
+    for _ in range(20):
+        pair.now += 0.1
+        pair.feed(m.Tick())
+    held = pair.held()
+    assert held is not None
+    assert held.run == "two"
+    assert pair.problems() == []
+    assert second not in pair.closed
+
+
+def test_a_node_that_is_told_of_its_twin_reports_it_and_does_not_storm() -> None:
+    pair = Pair()
+    pair.feed(m.AddressHint(NodeId("b"), "10.0.0.2:1"))
+    link = pair.accept("one", "10.0.0.2")
+    pair.hear(link, Twin("10.0.0.9", refused=True))
+    assert link in pair.closed
+    assert pair.state() == "down"
+    assert pair.past()[0][1] == "it keeps another machine at 10.0.0.9 that has this node's key"
+    (problem,) = pair.problems()
+    assert problem[0] == "cloned-disk"
+    assert problem[1].startswith("another machine at 10.0.0.9 uses this node's key; boa is connected to it")
+    dials = 0
+    for tenth in range(600):
+        pair.now += 0.1
+        if tenth % 50 == 0:
+            pair.feed(m.AddressHint(NodeId("b"), "10.0.0.2:1", fresh=True))
+        for command in pair.machine.handle(m.Tick(), pair.now):
+            if isinstance(command, m.Dial):
+                dials += 1
+                pair.hear(command.link, Hello(NodeId("b"), "one", 1))
+                assert pair.state() == "down"
+                pair.hear(command.link, Twin("10.0.0.9", refused=True))
+    assert 1 <= dials <= 3
+    # A record of the twin does not start a race of incarnations.
+    before = pair.machine.record.incarnation
+    naru = pair.accept("n", "", node="c")
+    pair.hear(naru, Record(msgspec.structs.replace(record("a", 50), run="twin")))
+    assert pair.machine.record.incarnation == before
+
+
+def test_reasons_are_kept_newest_first_and_say_what_happened(swarm: Swarm) -> None:
+    def past() -> list[tuple[str, str]]:
+        changes = swarm.machines["a"].history(NodeId("d"), swarm.now)
+        return [(change.state, change.why) for change in changes]
+
+    assert past() == [("up", "met: this node called it")]
+    swarm.pull("d")
+    swarm.run(2.5)
+    swarm.plug("d")
+    swarm.run(0.1)
+    assert past()[:2] == [("up", "heard again after 2.5 s of silence"), ("suspect", "silent for 2 s")]
+    swarm.pull("d")
+    swarm.run(12)
+    swarm.plug("d")
+    swarm.until(swarm.all_up, 3)
+    assert past()[0][1].startswith("back after 1")
+    assert past()[0][1].endswith(" s: connected again")
+    assert past()[1] == ("down", "silent for 3 s, and no other member hears it")
+    swarm.kill("d")
+    swarm.run(2)
+    swarm.start("d")
+    swarm.until(swarm.all_up, 3)
+    assert past()[0][1].endswith(": it was started again")
+    swarm.stop("d")
+    assert past()[0] == ("left", "it said goodbye")
+    ages = [change.ago for change in swarm.machines["a"].history(NodeId("d"), swarm.now)]
+    assert ages == sorted(ages)
+
+
+def test_the_history_is_bounded() -> None:
+    pair = Pair()
+    for _ in range(100):
+        link = pair.accept("one", "")
+        pair.feed(m.LinkLost(link))
+    assert len(pair.past()) == 32
+    assert pair.machine.history(NodeId("nobody"), 0.0) == ()
+
+
+def test_a_node_whose_ticks_come_late_lengthens_its_patience() -> None:
+    pair = Pair()
+    pair.accept("one", "")
+    due = pair.machine.wakeup()
+    assert due is not None
+    pair.now = due + 0.4
+    pair.feed(m.Tick())
+    silent_since = 0.0
+    while pair.state() == "up":
+        due = pair.machine.wakeup()
+        assert due is not None
+        pair.now = max(due, pair.now)
+        pair.feed(m.Tick())
+    assert pair.now - silent_since == pytest.approx(m.SUSPECT_AFTER + 1.2)
+
+
+def test_a_laptop_that_slept_for_an_hour_calls_everybody_and_accuses_nobody(swarm: Swarm) -> None:
+    asleep = swarm.machines.pop("a")
+    swarm.pull("a")
+    swarm.run(5)
+    # The others have given it up meanwhile: what they sent waits in no queue.
+    assert [swarm.state(one, "a") for one in "bcd"] == ["down"] * 3
+    swarm.forget("a")
+    swarm.run(3600)
+    swarm.machines["a"] = asleep
+    swarm.plug("a")
+    swarm.feed("a", m.Tick())
+    assert {view.state for view in asleep.nodes(swarm.now)} == {"self", "up"}
+    assert swarm.until(swarm.all_up, 3) <= 2.0
+    accused = [change.state for one in "bcd" for change in asleep.history(NodeId(one), swarm.now)]
+    assert set(accused) == {"up"}
+    assert len(swarm.streams()) == 6
+
+
+def test_a_changed_address_is_followed_within_two_seconds_of_hearing_it() -> None:
+    pair = Pair()
+    pair.feed(m.AddressHint(NodeId("b"), "old:1"))
+    pair.beat(pair.accept("one", ""))
+    heard = pair.now
+    pair.feed(m.AddressHint(NodeId("b"), "new:1", fresh=True))
+    while not (dials := [c for c in pair.machine.handle(m.Tick(), pair.now) if isinstance(c, m.Dial)]):
+        due = pair.machine.wakeup()
+        assert due is not None
+        pair.now = due
+    assert dials[0].address == "new:1"
+    assert pair.now <= heard + 2.0
+    assert pair.state() in ("up", "suspect")
+
+
+def test_a_member_that_talks_nonsense_is_left_alone_for_a_while() -> None:
+    pair = Pair()
+    link = pair.accept("one", "")
+    for _ in range(101):
+        pair.feed(m.Garbled(link))
+    assert link in pair.closed
+    assert pair.state() == "down"
+    assert "lines that this node does not understand" in pair.past()[0][1]
+    assert pair.accept("one", "") in pair.closed
+    pair.now += m.SHUNNED
+    assert pair.accept("one", "") not in pair.closed
+    assert pair.state() == "up"
+
+
+def test_a_newer_member_may_say_something_unknown_with_each_beat() -> None:
+    pair = Pair()
+    link = pair.accept("one", "")
+    for _ in range(300):
+        pair.beat(link)
+        pair.feed(m.Garbled(link))
+    assert pair.state() == "up"
+
+
+def test_an_address_with_a_zone_stays_on_its_machine() -> None:
+    pair = Pair()
+    pair.feed(m.AddressHint(NodeId("b"), "[fe80::1%eth0]:1"))
+    pair.feed(m.AddressHint(NodeId("b"), "[fd00::1]:1"))
+    link = pair.accept("one", "", node="c")
+    told = [message.nodes for message in pair.said[link] if isinstance(message, Addresses)]
+    assert told == [{"b": ("[fd00::1]:1",)}]
+    pair.hear(link, Addresses({NodeId("b"): ("[fe80::2%eth0]:1",)}))
+    assert "[fe80::2%eth0]:1" not in pair.machine.addresses_of(NodeId("b"))
 
 
 def test_another_protocol_is_said_and_not_guessed_at() -> None:
@@ -175,7 +440,10 @@ def test_another_protocol_is_said_and_not_guessed_at() -> None:
     machine.handle(m.Accepted(link, NodeId("b"), ""), 0.0)
     commands = machine.handle(m.Received(link, Hello(NodeId("b"), "r", 1, protocol=PROTOCOL + 1)), 0.0)
     assert m.Close(link) in commands
-    assert machine.nodes(0.0)[1].why.startswith(f"it speaks protocol {PROTOCOL + 1}")
+    why = machine.nodes(0.0)[1].why
+    assert why == f"it speaks protocol {PROTOCOL + 1} and this node {PROTOCOL}: update mycoswarm on this machine"
+    (problem,) = machine.problems()
+    assert (problem.id, problem.action) == ("protocol", "update mycoswarm on this machine")
 
 
 def test_an_address_that_may_not_be_dialled_is_not_kept_whoever_names_it() -> None:
@@ -205,6 +473,73 @@ def test_another_roster_is_pulled_once() -> None:
     assert m.PullRoster(NodeId("b")) in machine.handle(m.Received(link, beat), 0.1)
     assert m.PullRoster(NodeId("b")) not in machine.handle(m.Received(link, beat), 1.1)
     assert m.PullRoster(NodeId("b")) in machine.handle(m.Received(link, beat), 2.2)
+
+
+def met(machine: m.Membership, *names: str) -> dict[str, m.LinkId]:
+    """Streams that these have opened to `machine`, which has heard who they are."""
+    members = tuple(m.Member(NodeId(name), name) for name in names)
+    machine.handle(m.MembersChanged(members, frozenset(), "mine"), 0.0)
+    links = {name: machine.new_link() for name in names}
+    for name, link in links.items():
+        machine.handle(m.Accepted(link, NodeId(name), ""), 0.0)
+        machine.handle(m.Received(link, Hello(NodeId(name), f"r-{name}", 1)), 0.0)
+    return links
+
+
+def pulls(commands: list[m.Command]) -> list[str]:
+    return [command.node for command in commands if isinstance(command, m.PullRoster)]
+
+
+def test_a_roster_that_everybody_shows_is_pulled_from_one() -> None:
+    machine = m.Membership(record("a"), "run", 1, random.Random(0), anywhere)
+    links = met(machine, "b", "c", "d")
+    beat = Beat(1, 1, 0.0, "news", machine.digest)
+    asked = [pulls(machine.handle(m.Received(links[name], beat), 0.1)) for name in "bcd"]
+    assert asked == [["b"], [], []]
+    # The one that was asked may have gone: the next is asked soon.
+    assert pulls(machine.handle(m.Received(links["c"], beat), 0.1 + m.PULL_ELSEWHERE)) == ["c"]
+    # Other news are another matter.
+    assert pulls(machine.handle(m.Received(links["d"], Beat(2, 1, 0.0, "more", machine.digest)), 0.7)) == ["d"]
+
+
+def test_a_roster_that_was_this_nodes_own_is_not_pulled() -> None:
+    machine = m.Membership(record("a"), "run", 1, random.Random(0), anywhere)
+    links = met(machine, "b")
+    members = (m.Member(NodeId("b"), "b"),)
+    machine.handle(m.MembersChanged(members, frozenset(), "grown"), 1.0)
+    assert pulls(machine.handle(m.Received(links["b"], Beat(1, 1, 0.0, "mine", machine.digest)), 1.1)) == []
+    # In another swarm's life all is new.
+    machine.handle(m.MembersChanged((), frozenset(), ""), 2.0)
+    links = met(machine, "b")
+    machine.handle(m.MembersChanged(members, frozenset(), "third"), 2.0)
+    assert pulls(machine.handle(m.Received(links["b"], Beat(1, 1, 0.0, "grown", machine.digest)), 2.1)) == ["b"]
+
+
+def test_the_second_of_two_streams_ends_the_first_only_when_both_sides_count_on_it() -> None:
+    machine = m.Membership(record("b"), "run", 1, random.Random(0), anywhere)
+    machine.handle(m.MembersChanged((m.Member(NodeId("a"), "a"),), frozenset(), ""), 0.0)
+    machine.handle(m.AddressHint(NodeId("a"), "a:1", fresh=True), 0.0)
+    now = machine.wakeup()
+    assert now is not None
+    (dial,) = (command for command in machine.handle(m.Tick(), now) if isinstance(command, m.Dial))
+    hello = Hello(NodeId("a"), "r", 1)
+    machine.handle(m.Received(dial.link, hello), now)
+    second = machine.new_link()
+    machine.handle(m.Accepted(second, NodeId("a"), "a"), now)
+    # Its end could overtake our Hello on the second stream, and the other side would think that we broke down.
+    assert m.Close(dial.link) not in machine.handle(m.Received(second, hello), now)
+    assert m.Close(dial.link) not in machine.handle(m.Received(second, Beat(1, 0, 0.0, "", "")), now)
+    assert m.Close(dial.link) in machine.handle(m.Received(second, Beat(2, 1, 0.0, "", "")), now)
+
+
+def test_somebody_is_asked_where_a_member_is_that_was_never_heard_of() -> None:
+    swarm = Swarm(("a", "b", "c"), know=False)
+    swarm.start_all()
+    swarm.feed("a", m.AddressHint(NodeId("b"), "b"))
+    swarm.run(1)
+    swarm.machines["b"].handle(m.AddressHint(NodeId("c"), "c"), swarm.now)
+    swarm.feed("b", m.Tick())
+    assert swarm.until(swarm.all_up, 30) <= 3 * m.WHERE_EVERY * m.BEAT
 
 
 def test_where_the_lower_cannot_dial_the_higher_does() -> None:

@@ -1,5 +1,6 @@
 import functools
 import itertools
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -10,7 +11,8 @@ from mycoswarm.core.errors import InvalidRequest, Refused
 from mycoswarm.core.ids import NodeId, SwarmId
 from mycoswarm.fabric import roster
 from mycoswarm.fabric.roster import Roster
-from tests.fabric.keys import founded, identity, with_boa
+from mycoswarm.fabric.statements import MAX_ROTATIONS, Signed
+from tests.fabric.keys import founded, identity, recoverable, recovery_key, with_boa
 
 
 def admit(held: Roster, name: str) -> Roster:
@@ -27,6 +29,18 @@ def leave(held: Roster, name: str) -> Roster:
     return held.leave(identity(name).id, identity(name).sign)
 
 
+def promote(held: Roster, name: str, by: str = "miu") -> Roster:
+    return held.promote(identity(name).id, identity(by).id, identity(by).sign)
+
+
+def demote(held: Roster, name: str, by: str = "miu") -> Roster:
+    return held.demote(identity(name).id, identity(by).id, identity(by).sign)
+
+
+def rotate(held: Roster, name: str, new: str) -> Roster:
+    return held.rotate(identity(name).id, identity(name).sign, identity(new).certificate, identity(new).sign)
+
+
 def names(held: Roster) -> list[str]:
     return sorted(member.name for member in held.members().values())
 
@@ -34,15 +48,15 @@ def names(held: Roster) -> list[str]:
 def rewrite(held: Roster, change: dict[str, object], which: int = -1, signer: str | None = None) -> bytes:
     """The roster with one statement altered; signed anew by `signer`, or with its old signature."""
     written = msgspec.json.decode(held.encode())
-    statements = [roster.Signed(**msgspec.convert(one, dict[str, bytes])) for one in written["statements"]]
-    statements.sort(key=lambda one: msgspec.json.decode(one.statement)["seq"])
-    said = {**msgspec.json.decode(statements[which].statement), **change}
+    kept = [Signed(**msgspec.convert(one, dict[str, bytes])) for one in written["statements"]]
+    kept.sort(key=lambda one: msgspec.json.decode(one.statement)["seq"])
+    said = {**msgspec.json.decode(kept[which].statement), **change}
     data = msgspec.json.encode(said, order="sorted")
-    signature = statements[which].signature
+    signature = kept[which].signature
     if signer is not None:
         signature = identity(signer).sign(b"mycoswarm roster 1\n" + data)
-    statements[which] = roster.Signed(data, signature)
-    return msgspec.json.encode({"format": 1, "statements": statements})
+    kept[which] = Signed(data, signature)
+    return msgspec.json.encode({"format": 2, "statements": kept})
 
 
 def test_founding_makes_one_member_the_keeper() -> None:
@@ -142,36 +156,50 @@ def test_an_altered_statement_refuses_the_whole_roster(
         roster.decode(rewrite(with_boa(), change, which, signer))
 
 
-def test_a_member_cannot_make_itself_keeper_or_speak_for_others() -> None:
-    boa, naru = identity("boa"), identity("naru")
-    forged = roster.Admitted(
-        swarm=founded().swarm, signer=boa.id, seq=0, prev="", node=naru.id, name="naru",
-        certificate=naru.certificate, term=1,
-    )  # fmt: skip
-    with pytest.raises(InvalidRequest, match="no right"):
-        roster.decode(_with(with_boa(), forged, "boa"))
-    forged_leave = roster.Left(swarm=founded().swarm, signer=identity("miu").id, seq=0, prev="", term=1)
-    with pytest.raises(InvalidRequest, match="signature"):
-        roster.decode(_with(with_boa(), forged_leave, "boa"))
-    early = roster.Left(swarm=founded().swarm, signer=boa.id, seq=0, prev="", term=9)
-    with pytest.raises(InvalidRequest, match="no right"):
-        roster.decode(_with(with_boa(), early, "boa"))
-
-
-def _with(held: Roster, statement: roster.Statement, signer: str) -> bytes:
-    data = msgspec.json.encode(statement, order="sorted")
-    signed = roster.Signed(data, identity(signer).sign(b"mycoswarm roster 1\n" + data))
-    written = msgspec.json.decode(held.encode())
-    return msgspec.json.encode({**written, "statements": [*written["statements"], signed]})
-
-
 def test_what_is_no_roster_is_refused() -> None:
     for data in (b"", b"{}", b"[]", b'{"format":1,"statements":[]}', b"x" * (roster.MAX_BYTES + 1)):
         with pytest.raises(InvalidRequest):
             roster.decode(data)
-    with pytest.raises(InvalidRequest, match="format 2") as caught:
-        roster.decode(b'{"format":2,"something":"new"}')
+    with pytest.raises(InvalidRequest, match="format 3") as caught:
+        roster.decode(b'{"format":3,"something":"new"}')
     assert "update" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"format":2,"statements":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"deep":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b',"format":2}',
+        b'{"format":2,"\xff\xfe":1}',
+        b'{"format":2,"statements":[{"statement":"\xff","signature":""}]}',
+        b'{"format":1e400}',
+        b'{"format":' + b"9" * 5000 + b"}",
+        b'{"format":2,"statements":[' + b'{"statement":"e30=","signature":""},' * 3000 + b"]}",
+        b'{"format":2,"statements":[{"statement":"' + b"e30=" * 10_000 + b'","signature":""}]}',
+    ],
+    ids=["deep", "deep beside", "no text", "no base64", "huge float", "huge int", "no statements", "long statement"],
+)
+def test_hostile_bytes_are_refused_as_a_wrong_request(data: bytes) -> None:
+    with pytest.raises(InvalidRequest):
+        roster.decode(data)
+
+
+def test_a_roster_of_the_first_format_is_read_and_written_as_the_second() -> None:
+    """The file was written by the version before this one: five machines, one left and came back, one was removed."""
+    data = (Path(__file__).parent / "roster-format-1.json").read_bytes()
+    assert b'"format":1' in data
+    held = roster.decode(data)
+    assert names(held) == ["boa", "miu", "naru", "uncho"]
+    assert len(held.expelled()) == 1
+    assert held.digest == "b544672dd607bacd"
+    assert held.recovery is None
+    (keeper,) = held.keepers()
+    assert held.members()[keeper].name == "miu"
+    again = held.encode()
+    assert b'"format":2' in again
+    assert roster.decode(again).members() == held.members()
+    with pytest.raises(Refused, match="older version"):
+        held.recover(keeper, (), recovery_key().id, recovery_key().sign)
 
 
 def test_a_statement_twice_or_out_of_canonical_form_is_refused() -> None:
@@ -182,14 +210,14 @@ def test_a_statement_twice_or_out_of_canonical_form_is_refused() -> None:
     miu = identity("miu")
     statement = msgspec.json.decode(_plain(founded()))
     loose = msgspec.json.format(msgspec.json.encode(statement, order="sorted"), indent=1)
-    signed = roster.Signed(loose, miu.sign(b"mycoswarm roster 1\n" + loose))
+    signed = Signed(loose, miu.sign(b"mycoswarm roster 1\n" + loose))
     with pytest.raises(InvalidRequest, match="canonical"):
         roster.decode(msgspec.json.encode({"format": 1, "statements": [signed]}))
 
 
 def _plain(held: Roster) -> bytes:
     written = msgspec.json.decode(held.encode())
-    return msgspec.convert(written["statements"][0], roster.Signed).statement
+    return msgspec.convert(written["statements"][0], Signed).statement
 
 
 @functools.cache
@@ -247,3 +275,123 @@ def test_names() -> None:
         with pytest.raises(InvalidRequest):
             roster.check_name(bad)
     assert roster.founder_of(SwarmId("abc-12")) == NodeId("abc")
+
+
+def test_a_keeper_may_do_what_the_founder_may() -> None:
+    held = promote(recoverable(), "boa")
+    miu, boa, naru = identity("miu"), identity("boa"), identity("naru")
+    assert held.keepers() == (miu.id, boa.id)
+    assert held.members()[boa.id].keeper
+    grown = held.admit(identity("new").certificate, "new", boa.id, boa.sign)
+    assert grown.members()[identity("new").id].added_by == boa.id
+    assert promote(grown, "boa", "boa") is grown
+    without = grown.remove(miu.id, boa.id, boa.sign)
+    assert without.keepers() == (boa.id,)
+    # What the founder had said counts on.
+    assert names(without) == ["boa", "naru", "new", "uncho"]
+    assert identity("naru").id in promote(without, "naru", "boa").keepers()
+    with pytest.raises(Refused, match="only a keeper"):
+        without.remove(naru.id, miu.id, miu.sign)
+
+
+def test_the_last_keeper_remains_one() -> None:
+    held = recoverable()
+    with pytest.raises(Refused, match="last keeper") as caught:
+        demote(held, "miu")
+    assert "keeper add" in caught.value.hint
+    with pytest.raises(Refused, match="does not remove itself") as caught:
+        remove(held, "miu")
+    assert "leave" in caught.value.hint
+    with pytest.raises(Refused, match="no keeper"):
+        demote(held, "boa")
+    two = promote(held, "boa")
+    resigned = demote(two, "miu")
+    assert resigned.keepers() == (identity("boa").id,)
+    assert promote(resigned, "miu", "boa").keepers() == (identity("miu").id, identity("boa").id)[::-1]
+    with pytest.raises(Refused, match="only a member"):
+        promote(held, "stranger")
+
+
+def test_no_keeper_left_names_the_phrase() -> None:
+    held = leave(recoverable(), "miu")
+    assert held.keepers() == ()
+    with pytest.raises(Refused, match="only a keeper") as caught:
+        promote(held, "boa", "boa")
+    assert "recover" in caught.value.hint
+
+
+def test_the_recovery_key_makes_a_keeper_and_takes_out_the_lost_ones() -> None:
+    key, boa, miu = recovery_key(), identity("boa"), identity("miu")
+    held = recoverable()
+    recovered = held.recover(boa.id, (miu.id,), key.id, key.sign)
+    assert recovered.keepers() == (boa.id,)
+    assert names(recovered) == ["boa", "naru", "uncho"]
+    # A thief with the founder's key who acts at the same time is out, and so are those that he brought in.
+    thief = remove(admit(held, "accomplice"), "boa")
+    assert thief.merge(recovered).members() == recovered.members()
+    assert thief.merge(recovered).keepers() == (boa.id,)
+    with pytest.raises(Refused, match="not the recovery phrase"):
+        held.recover(boa.id, (), miu.id, miu.sign)
+    with pytest.raises(Refused, match="cannot be removed by that"):
+        held.recover(boa.id, (boa.id,), key.id, key.sign)
+    with pytest.raises(Refused, match="only a member"):
+        held.recover(identity("stranger").id, (), key.id, key.sign)
+    # By the phrase even who is a keeper already gets a right that no stolen key can take away.
+    assert held.recover(miu.id, (), key.id, key.sign).keepers() == (miu.id,)
+    senior = promote(held, "boa").recover(boa.id, (), key.id, key.sign)
+    assert senior.keepers() == (boa.id, miu.id)
+
+
+def test_a_rotated_key_takes_over_all_that_the_old_one_was() -> None:
+    held = rotate(promote(recoverable(), "boa"), "boa", "boa2")
+    boa, boa2 = identity("boa"), identity("boa2")
+    member = held.members()[boa2.id]
+    assert (member.name, member.keeper, member.term) == ("boa", True, 1)
+    assert held.keepers() == (identity("miu").id, boa2.id)
+    assert boa.id in held.removed()
+    assert boa.id not in held.expelled()
+    assert held.node_of(boa.certificate) is None
+    for act in (
+        lambda: admit(held, "boa"),
+        lambda: held.admit(identity("x").certificate, "x", boa.id, boa.sign),
+        lambda: held.leave(boa.id, boa.sign),
+        lambda: rotate(held, "boa", "boa3"),
+        lambda: remove(held, "boa"),
+    ):
+        with pytest.raises(Refused):
+            act()
+    # It may leave, come back, and change its key again; and be removed.
+    left = held.leave(boa2.id, boa2.sign)
+    assert left.keepers() == (identity("miu").id,)
+    back = admit(left, "boa2")
+    assert back.members()[boa2.id].term == 2
+    assert not back.members()[boa2.id].keeper
+    assert "boa" not in names(remove(held, "boa2"))
+    founder = rotate(held, "miu", "miu2")
+    assert founder.keepers() == (identity("miu2").id, boa2.id)
+    assert len(names(founder.admit(identity("x").certificate, "x", identity("miu2").id, identity("miu2").sign))) == 5
+
+
+def test_a_machine_changes_its_key_only_so_often() -> None:
+    held = recoverable()
+    for number in range(MAX_ROTATIONS):
+        held = rotate(held, f"naru{number}" if number else "naru", f"naru{number + 1}")
+    assert f"{names(held)}" == "['boa', 'miu', 'naru', 'uncho']"
+    with pytest.raises(Refused, match="times already"):
+        rotate(held, f"naru{MAX_ROTATIONS}", "naru-more")
+
+
+def test_of_two_rotations_of_one_key_neither_holds() -> None:
+    held = recoverable()
+    both = rotate(held, "naru", "naru1").merge(rotate(held, "naru", "thief"))
+    assert names(both) == ["boa", "miu", "uncho"]
+    assert both.forked() == (identity("naru").id,)
+
+
+def test_a_full_roster_still_lets_somebody_be_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = recoverable()
+    monkeypatch.setattr(roster, "MAX_STATEMENTS", len(held) + roster.RESERVED)
+    for act in (lambda: admit(held, "x"), lambda: promote(held, "boa"), lambda: rotate(held, "boa", "boa2")):
+        with pytest.raises(Refused, match="full"):
+            act()
+    assert names(remove(held, "boa")) == ["miu", "naru", "uncho"]

@@ -27,14 +27,17 @@ from mycoswarm.core.errors import (
 )
 from mycoswarm.core.ids import EngineId, ModelName, NodeId
 from mycoswarm.core.model import ModelOffer
-from mycoswarm.core.node import PROTOCOL, SwarmInfo
-from mycoswarm.fabric import membership, peer_app, service, tls, transport
+from mycoswarm.core.node import PROTOCOL
+from mycoswarm.core.views import Joined
+from mycoswarm.fabric import entry, membership, peer_app, service, tls, transport
+from mycoswarm.fabric.addresses import with_port
+from mycoswarm.fabric.entry import Departure
 from mycoswarm.fabric.identity import Identity, _certificate, load_or_create
 from mycoswarm.fabric.joining import Let
 from mycoswarm.fabric.mdns import Discovery
 from mycoswarm.fabric.peer_app import PeerRequest
 from mycoswarm.fabric.server import bind
-from mycoswarm.fabric.service import Departure, Fabric
+from mycoswarm.fabric.service import Fabric
 from mycoswarm.fabric.store import Store
 from mycoswarm.fabric.wire import MAX_BODY, Addresses, JoinStart, Welcome
 from tests.fabric.keys import with_boa
@@ -206,10 +209,10 @@ async def test_joining_and_founding_at_once_do_not_overwrite_each_other(tmp_path
     code = (await miu.invite()).code
     joined, invited = await asyncio.gather(boa.join(code, address(miu)), boa.invite(), return_exceptions=True)
     # The founding waited, and found itself in a swarm of which boa is no keeper.
-    assert isinstance(joined, SwarmInfo)
+    assert isinstance(joined, Joined)
     assert isinstance(invited, Refused)
     assert boa.swarm is not None
-    assert boa.swarm.id == joined.id
+    assert boa.swarm.id == joined.swarm.id
     await boa.close()
     await miu.close()
 
@@ -218,10 +221,10 @@ async def test_being_let_in_does_not_overwrite_a_swarm(tmp_path: Path) -> None:
     boa = fabric(tmp_path, "boa")
     await boa.start()
     await boa.invite()
-    held = boa._roster
-    with pytest.raises(Refused, match="already belongs"):
-        await boa._let_in(Let(with_boa(), Welcome(b"", {}), b"", "127.0.0.1:1"))
-    assert boa._roster is held
+    held = boa._trust.roster
+    with pytest.raises(Refused, match="this machine belongs to 'boa's swarm', in which it is alone"):
+        await boa._entry._let_in(Let(with_boa(), Welcome(b"", {}), b"", "127.0.0.1:1"), move=False)
+    assert boa._trust.roster is held
     await boa.close()
 
 
@@ -242,7 +245,7 @@ async def test_a_member_that_answers_without_taking_note_does_not_count_as_told(
 ) -> None:
     miu, boa = pair
 
-    async def drop(data: bytes) -> None:
+    async def drop(member: NodeId, data: bytes) -> None:
         raise Busy("not now")
 
     monkeypatch.setattr(miu._app, "_gate", dataclasses.replace(miu._app._gate, take_roster=drop))
@@ -269,9 +272,9 @@ async def test_leaving_is_known_to_all_and_coming_back_is_possible(pair: tuple[F
 
 async def test_a_member_removed_by_the_keeper_is_cut_off_and_refused(pair: tuple[Fabric, Fabric]) -> None:
     miu, boa = pair
-    held = miu._roster
+    held = miu._trust.roster
     assert held is not None
-    await miu._take_roster(held.remove(boa.id, miu.id, miu._identity.sign))
+    await miu._trust.take(held.remove(boa.id, miu.id, miu._identity.sign))
     assert state(miu, "boa") == "removed"
     # boa keeps its own roster and still trusts miu; miu answers nothing but this.
     with pytest.raises((Refused, PeerLost)):
@@ -321,7 +324,7 @@ async def test_codes_that_do_not_work(tmp_path: Path) -> None:
         await boa.join("1-guitar-lemon", "host:port")
     fresh = (await miu.invite()).code
     await boa.join(fresh, address(miu))
-    with pytest.raises(Refused, match="already belongs to"):
+    with pytest.raises(Refused, match="this machine belongs to 'miu's swarm', with 1 other machine"):
         await boa.join(fresh, address(miu))
     with pytest.raises(Refused, match="already let a machine in"):
         await naru.join(fresh, address(miu))
@@ -332,7 +335,7 @@ async def test_codes_that_do_not_work(tmp_path: Path) -> None:
 
 
 async def test_a_code_that_nobody_announces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "FIND", 0.3)
+    monkeypatch.setattr(entry, "FIND", 0.3)
     boa = fabric(tmp_path, "boa")
     await boa.start()
     with pytest.raises(NotFound, match="no node with this invitation") as caught:
@@ -411,7 +414,7 @@ async def test_a_member_is_found_at_an_address_that_the_owner_named(tmp_path: Pa
     ],
 )
 def test_addresses_as_people_type_them(typed: str, meant: str) -> None:
-    assert service._with_port(typed) == meant
+    assert with_port(typed) == meant
 
 
 async def test_closing_a_node_that_did_not_start_is_harmless(tmp_path: Path) -> None:

@@ -22,13 +22,26 @@ def test_the_roster_comes_back_and_can_be_forgotten(tmp_path: Path) -> None:
     assert store.roster() is None
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b'{"format":2,"new":true}', b'{"format":1,"statements":[]}'])
+@pytest.mark.parametrize("data", [b"", b"{", b'{"format":3,"new":true}', b'{"format":1,"statements":[]}'])
 def test_a_damaged_or_newer_roster_is_refused_untouched(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "roster.json").write_bytes(data)
     with pytest.raises(Fixable, match=r"roster\.json") as caught:
         Store(tmp_path).roster()
     assert caught.value.hint
     assert (tmp_path / "roster.json").read_bytes() == data
+
+
+def test_a_roster_of_the_first_format_is_read_and_written_as_the_second(tmp_path: Path) -> None:
+    old = (Path(__file__).parent / "roster-format-1.json").read_bytes()
+    (tmp_path / "roster.json").write_bytes(old)
+    held = Store(tmp_path).roster()
+    assert held is not None
+    assert (tmp_path / "roster.json").read_bytes() == old
+    Store(tmp_path).keep_roster(held)
+    assert b'"format":2' in (tmp_path / "roster.json").read_bytes()
+    again = Store(tmp_path).roster()
+    assert again is not None
+    assert again.members() == held.members()
 
 
 def test_damaged_addresses_are_as_good_as_none(tmp_path: Path) -> None:

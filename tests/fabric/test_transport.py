@@ -3,9 +3,11 @@
 import socket
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from mycoswarm.core.errors import PeerLost
+from mycoswarm.core.errors import Busy, PeerLost
+from mycoswarm.fabric import transport
 from mycoswarm.fabric.identity import load_or_create
 from mycoswarm.fabric.transport import Directory, JoinChannel, PeerTransport
 
@@ -43,3 +45,29 @@ async def test_a_member_is_called_beyond_the_network_only_where_the_owner_said_s
         await calling.request(member.id, "GET", "/peer/roster")
     assert len(made) == sockets
     await calling.close()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"",
+        b"\xff\xfe",
+        b'{"error":{"code":"\xff","message":"m"}}',
+        b"[" * 50_000,
+        b'{"error":{"code":"busy","message":"m","data":' + b'{"a":' * 20_000,
+        b'{"error":{"code":"busy","message":"' + b"m" * 100_000 + b'"}}',
+        b'{"error":{"code":1,"message":"m"}}',
+    ],
+)
+def test_nonsense_in_place_of_an_error_is_still_an_error(reply: bytes) -> None:
+    problem = transport._far_error(reply, 500, "miu")
+    assert isinstance(problem, PeerLost)
+    assert problem.message == "miu answered with status 500 and no reason"
+
+
+def test_what_another_machine_says_is_one_bounded_line() -> None:
+    reply = msgspec.json.encode({"error": {"code": "busy", "message": "full\x1b[2J\n" + "x" * 2000}})
+    problem = transport._far_error(reply, 429, "miu")
+    assert isinstance(problem, Busy)
+    assert problem.message.startswith("full [2J x")
+    assert len(problem.message) == transport.MAX_ERROR_TEXT

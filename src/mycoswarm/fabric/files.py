@@ -1,10 +1,14 @@
 """[io] Small private files, written so that a crash leaves the old one or the new one and never half of one."""
 
+import logging
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-from mycoswarm.core.errors import from_os_error
+from mycoswarm.core.errors import MycoError, from_os_error
+
+_log = logging.getLogger(__name__)
 
 
 def read_private(path: Path) -> bytes | None:
@@ -42,3 +46,11 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as problem:
         raise from_os_error(problem, path) from problem
+
+
+def keep(loss: str, write: Callable[[], None]) -> None:
+    """Write what can be done without; a full disk must not stop what follows. loss: a clause for the log."""
+    try:
+        write()
+    except (MycoError, OSError) as problem:
+        _log.warning("%s: %s", loss, problem)

@@ -3,32 +3,39 @@
 Node id = base32 (lower case, no padding) of the SHA-256 of the public key's SubjectPublicKeyInfo: whoever proves
 possession of the key *is* the node, and there is nothing to look up or to renew. The certificate is self-signed, may
 sign nothing (CA:FALSE), and is valid from 2000 to 2099, because a machine without a battery clock has a wrong date.
+
+A new key lies in one file of its own, with its certificate, until the swarm's roster knows it; only then does it take
+the place of the old one, in steps that may be repeated after a crash at any of them.
 """
 
 import base64
 import datetime as dt
+import functools
 import hashlib
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from mycoswarm.core.errors import Fixable, InvalidRequest
 from mycoswarm.core.ids import NodeId
-from mycoswarm.fabric.files import read_private, write_private
+from mycoswarm.fabric.files import read_private, remove, write_private
 
 MAX_CERTIFICATE = 2048
 """Bytes of DER; ours have about 480."""
 
 KEY_FILE = "node.key"
 CERTIFICATE_FILE = "node.crt"
+NEXT_FILE = "node.next"
+"""Key and certificate of a rotation that is not finished."""
 _ANEW = "bring it back from a backup, or remove {} to start as a new node"
-_SIGNING = ec.ECDSA(hashes.SHA256())
+SIGNING = ec.ECDSA(hashes.SHA256())
+"""Every signature of a node."""
 
 
 def node_id_of(key: ec.EllipticCurvePublicKey) -> NodeId:
@@ -37,19 +44,22 @@ def node_id_of(key: ec.EllipticCurvePublicKey) -> NodeId:
     return NodeId(base64.b32encode(hashlib.sha256(spki).digest()).decode().rstrip("=").lower())
 
 
+# A roster names the same few certificates again and again, and reading one costs as much as a signature's check.
+@functools.lru_cache(maxsize=512)
 def public_key_of(certificate: bytes) -> ec.EllipticCurvePublicKey:
     """The P-256 key in a DER certificate. Raises InvalidRequest for anything else."""
     if len(certificate) > MAX_CERTIFICATE:
         raise InvalidRequest("the certificate is too large for a node's")
     try:
         key = x509.load_der_x509_certificate(certificate).public_key()
-    except ValueError as problem:
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as problem:
         raise InvalidRequest("the certificate cannot be read") from problem
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise InvalidRequest("the certificate's key is not of the kind that nodes have")
     return key
 
 
+@functools.lru_cache(maxsize=512)
 def certified_id(certificate: bytes) -> NodeId:
     """The node id that a DER certificate belongs to. Raises InvalidRequest."""
     return node_id_of(public_key_of(certificate))
@@ -58,7 +68,7 @@ def certified_id(certificate: bytes) -> NodeId:
 def verify(certificate: bytes, signature: bytes, data: bytes) -> bool:
     """Whether the key in `certificate` signed `data`. Raises InvalidRequest for a certificate that is none."""
     try:
-        public_key_of(certificate).verify(signature, data, _SIGNING)
+        public_key_of(certificate).verify(signature, data, SIGNING)
     except InvalidSignature:
         return False
     return True
@@ -76,7 +86,7 @@ class Identity:
 
     def sign(self, data: bytes) -> bytes:
         """ECDSA over SHA-256, DER."""
-        return self.key.sign(data, _SIGNING)
+        return self.key.sign(data, SIGNING)
 
 
 def load_or_create(state: Path) -> Identity:
@@ -100,17 +110,61 @@ def load_or_create(state: Path) -> Identity:
     )
 
 
+def prepare_next(state: Path) -> Identity:
+    """A new key beside the present one. It is on disk when this returns, and in force once `adopt_next` was called."""
+    made = _made(state / KEY_FILE, state / CERTIFICATE_FILE)
+    write_private(state / NEXT_FILE, _pem_of(made.key) + _pem_certificate(made.certificate))
+    return made
+
+
+def pending_next(state: Path) -> Identity | None:
+    """The new key of a rotation that is not finished. Raises Fixable for a damaged one."""
+    path = state / NEXT_FILE
+    pem = read_private(path)
+    if pem is None:
+        return None
+    key = _read_key(path, pem)
+    identity = node_id_of(key.public_key())
+    return Identity(identity, _read_certificate(path, pem, identity), key, state / KEY_FILE, state / CERTIFICATE_FILE)
+
+
+def adopt_next(state: Path) -> None:
+    """Put the new key in the old one's place. May be called again after a crash; nothing where there is none."""
+    new = pending_next(state)
+    if new is not None:
+        write_private(new.certificate_file, _pem_certificate(new.certificate))
+        write_private(new.key_file, _pem_of(new.key))
+        remove(state / NEXT_FILE)
+
+
+def drop_next(state: Path) -> None:
+    """Forget a new key that the swarm never heard of."""
+    remove(state / NEXT_FILE)
+
+
 def _create(key_file: Path, certificate_file: Path) -> Identity:
+    made = _made(key_file, certificate_file)
+    # The key comes last: it alone says that there is an identity, so a crash in between is just a first start again.
+    write_private(certificate_file, _pem_certificate(made.certificate))
+    write_private(key_file, _pem_of(made.key))
+    return made
+
+
+def _made(key_file: Path, certificate_file: Path) -> Identity:
     key = ec.generate_private_key(ec.SECP256R1())
     identity = node_id_of(key.public_key())
-    made = _certificate(key, identity)
-    # The key comes last: it alone says that there is an identity, so a crash in between is just a first start again.
-    write_private(certificate_file, made.public_bytes(serialization.Encoding.PEM))
-    write_private(
-        key_file,
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+    certificate = _certificate(key, identity).public_bytes(serialization.Encoding.DER)
+    return Identity(identity, certificate, key, key_file, certificate_file)
+
+
+def _pem_of(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return Identity(identity, made.public_bytes(serialization.Encoding.DER), key, key_file, certificate_file)
+
+
+def _pem_certificate(certificate: bytes) -> bytes:
+    return x509.load_der_x509_certificate(certificate).public_bytes(serialization.Encoding.PEM)
 
 
 def _read_key(path: Path, pem: bytes) -> ec.EllipticCurvePrivateKey:

@@ -1,79 +1,58 @@
 """The roster: who belongs to the swarm. It *is* the trust store.
 
-A set of signed statements, each signer's own hash-chained to the one before. Merging two rosters is the union of their
-statements, so the order in which news arrive never matters; nothing that was signed is ever lost, and two statements
-of one signer on the same place of its chain (a restored backup) are both kept and reported.
+A set of signed statements (`statements`), each signer's own hash-chained to the one before, and what follows from them
+(`authority`). Merging two rosters is the union of their statements, so the order in which news arrive never matters;
+nothing that was signed is ever lost, and two statements of one signer on the same place of its chain (a restored
+backup, a stolen key) are both kept and reported.
 
-What a statement may say, and who may say it (this version: the founder is the only keeper):
+    statements ──▶ do they fit together? ──▶ whose count? ──▶ who is a member, who a keeper
 
-    Founded   the founder          begins the log; names the swarm, makes its signer a member
-    Admitted  a keeper             a member's certificate and name, for a term
-    Left      the member itself    ends its own term; it may be admitted again for the next
-    Removed   a keeper             for ever: no term of that node counts any more
-
-Rules of this file: everything that enters is verified here and nowhere else; a statement that does not verify, or does
-not hang on its signer's chain, refuses the whole roster it came in. Sizes are bounded before anything is parsed.
+A statement that its signer had no right to make is kept without effect, because the right may come or go with a later
+merge; one that could have effect in no merge refuses the whole roster it came in. See `statements` for the line.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
 from mycoswarm.core.errors import InvalidRequest, Refused
 from mycoswarm.core.ids import NodeId, SwarmId
-from mycoswarm.fabric.identity import MAX_CERTIFICATE, certified_id, verify
+from mycoswarm.fabric import statements
+from mycoswarm.fabric.authority import judge, sole_rotations
+from mycoswarm.fabric.identity import certified_id
+from mycoswarm.fabric.statements import (
+    MAX_ROTATIONS,
+    MAX_STATEMENTS,
+    Admitted,
+    Demoted,
+    Founded,
+    Left,
+    Promoted,
+    Removed,
+    Rotated,
+    Sign,
+    Signed,
+    Statement,
+    check_name,
+    check_set,
+    founder_of,
+    founding,
+    hash_of,
+    recovery_id,
+    rotation_text,
+    successor_of,
+    verify_all,
+)
 
-FORMAT = 1
-MAX_STATEMENTS = 2048
-"""64 members with some twenty changes of each."""
-MAX_BYTES = 4 * 1024 * 1024
-MAX_NAME = 64
-"""Characters of a node's or swarm's name."""
-_DOMAIN = b"mycoswarm roster 1\n"
-"""Precedes what is signed, so that no signature made for another purpose can be passed off as one of these."""
+__all__ = ["FORMAT", "MAX_BYTES", "Member", "Roster", "Sign", "check_name", "decode", "found", "founder_of"]
 
-
-class _Chained(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """swarm, signer, and the place in the signer's chain: seq from 0; prev: hash of seq - 1, empty at 0."""
-
-    swarm: SwarmId
-    signer: NodeId
-    seq: int
-    prev: str
-
-
-class Founded(_Chained, frozen=True, kw_only=True, tag_field="says", tag="founded"):
-    name: str
-    node_name: str
-    certificate: bytes
-
-
-class Admitted(_Chained, frozen=True, kw_only=True, tag_field="says", tag="admitted"):
-    """certificate: DER. term: 1 at the first admission of a node, one more at each that follows."""
-
-    node: NodeId
-    name: str
-    certificate: bytes
-    term: int
-
-
-class Left(_Chained, frozen=True, kw_only=True, tag_field="says", tag="left"):
-    term: int
-
-
-class Removed(_Chained, frozen=True, kw_only=True, tag_field="says", tag="removed"):
-    node: NodeId
-
-
-Statement = Founded | Admitted | Left | Removed
-
-
-class Signed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """statement: the exact bytes that were signed. signature: DER."""
-
-    statement: bytes
-    signature: bytes
+FORMAT = 2
+"""1 knew neither recovery key nor other keepers than the founder; it is read, and written as 2."""
+MAX_BYTES = 6 * 1024 * 1024
+"""A roster with MAX_STATEMENTS admissions has about 3.2 MB."""
+RESERVED = 64
+"""Statements that only removals, demotions and farewells may still add: a full roster must not protect anybody."""
 
 
 class _Format(msgspec.Struct, frozen=True):
@@ -86,7 +65,7 @@ class _Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Member(msgspec.Struct, frozen=True):
-    """keeper: it may admit and remove. term: of its present membership."""
+    """keeper: it may admit and remove. term: of its present membership. added_by: the recovery key's id for its own."""
 
     id: NodeId
     name: str
@@ -96,61 +75,66 @@ class Member(msgspec.Struct, frozen=True):
     term: int
 
 
-Sign = Callable[[bytes], bytes]
-
-_statements: msgspec.json.Decoder[Statement] = msgspec.json.Decoder(Statement)
 _format = msgspec.json.Decoder(_Format)
 _written = msgspec.json.Decoder(_Written)
 _encoder = msgspec.json.Encoder(order="sorted")
 
 
-def founder_of(swarm: SwarmId) -> NodeId:
-    """The node that a swarm id names as its founder: the root of all its trust."""
-    return NodeId(swarm.partition("-")[0])
-
-
-def hash_of(statement: bytes) -> str:
-    """By which the next statement of the chain names this one."""
-    return hashlib.sha256(statement).hexdigest()
-
-
-def check_name(name: str) -> str:
-    """`name` without surrounding space. Raises InvalidRequest where it is no name that can be shown to people."""
-    name = name.strip()
-    if not name or len(name) > MAX_NAME or not name.isprintable():
-        raise InvalidRequest(f"a name has 1 to {MAX_NAME} printable characters", "choose another with `name = …`")
-    return name
-
-
 class Roster:
     """A verified set of statements about one swarm. Immutable: every change gives a new one."""
 
-    def __init__(self, swarm: SwarmId, signed: Mapping[str, Signed], said: Mapping[str, Statement]) -> None:
-        """For this module only: everything outside comes through `found` and `decode`, which verify."""
+    def __init__(self, signed: Mapping[str, Signed], said: Mapping[str, Statement], swarm: SwarmId) -> None:
+        """For this module only: everything outside comes through `found` and `decode`, which verify.
+
+        Raises InvalidRequest where the statements do not fit together.
+        """
         self.swarm = swarm
         self._signed = dict(sorted(signed.items()))
         self._said = {key: said[key] for key in self._signed}
-        self._members = _members(self._said.values(), founder_of(swarm))
+        self._line = check_set(swarm, self._said)
+        self._authority = judge(self._said, self._line)
+        self._founding = founding(self._said.values())
+        self._members = self._belonging()
+        self._keepers = tuple(node for node in self._authority.keepers if node in self._members)
         self._by_certificate = {member.certificate: member.id for member in self._members.values()}
         self.digest = hashlib.sha256("".join(self._signed).encode()).hexdigest()[:16]
         """Equal where the same statements are held."""
 
+    def __len__(self) -> int:
+        """Statements."""
+        return len(self._signed)
+
     @property
     def name(self) -> str:
         """The swarm's name."""
-        return next(said.name for said in self._said.values() if isinstance(said, Founded))
+        return self._founding.name
+
+    @property
+    def recovery(self) -> NodeId | None:
+        """The id under which the recovery key signs; None in a swarm of the first format, which has none."""
+        return self._authority.recovery
 
     def members(self) -> Mapping[NodeId, Member]:
         """Those who belong to it now."""
         return self._members
 
     def keepers(self) -> tuple[NodeId, ...]:
-        return tuple(member.id for member in self._members.values() if member.keeper)
+        """Members that may sign, the most senior first."""
+        return self._keepers
 
     def removed(self) -> frozenset[NodeId]:
         """Nodes that belonged to it and do not any more."""
-        once = {said.node for said in self._said.values() if isinstance(said, Admitted)} | {founder_of(self.swarm)}
+        once = {founder_of(self.swarm)}
+        for one in self._said.values():
+            if isinstance(one, Admitted):
+                once.add(one.node)
+            elif isinstance(one, Rotated):
+                once.add(successor_of(one))
         return frozenset(once - self._members.keys())
+
+    def expelled(self) -> frozenset[NodeId]:
+        """Nodes that were removed for ever."""
+        return frozenset(self._authority.removed)
 
     def node_of(self, certificate: bytes) -> NodeId | None:
         """Whose exact certificate (DER) this is, None for a stranger's."""
@@ -158,27 +142,32 @@ class Roster:
 
     def forked(self) -> tuple[NodeId, ...]:
         """Signers with two statements on one place of their chain: a restored backup, or a stolen key."""
-        seen: set[tuple[NodeId, int, str]] = set()
+        seen: set[tuple[NodeId, str]] = set()
         forked: set[NodeId] = set()
         for said in self._said.values():
-            place = (said.signer, said.seq, said.prev)
+            place = (said.signer, said.prev)
             if place in seen:
                 forked.add(said.signer)
             seen.add(place)
         return tuple(sorted(forked))
 
+    # What changes it. `signer` is a keeper or the recovery key where nothing else is said.
+
     def admit(self, certificate: bytes, name: str, signer: NodeId, sign: Sign) -> "Roster":
         """With one more member (or one admitted again). Raises Refused, InvalidRequest."""
         node = certified_id(certificate)
         self.must_be_keeper(signer)
-        if any(isinstance(said, Removed) and said.node == node for said in self._said.values()):
-            raise Refused(
-                "this machine was removed from the swarm and cannot come back under its old identity",
-                "remove node.key from its state directory, so that it starts as a new node",
-            )
+        self._must_have_room()
+        anew = "remove node.key from its state directory, so that it starts as a new node"
+        if node in self._authority.removed:
+            raise Refused("this machine was removed from the swarm and cannot come back under its old identity", anew)
+        if any(isinstance(said, Rotated) and said.signer == node for said in self._said.values()):
+            raise Refused("this machine has taken a new key and cannot come back under its old identity", anew)
         terms = [said.term for said in self._said.values() if isinstance(said, Admitted) and said.node == node]
+        if node == founder_of(self.swarm) or self._is_successor(node):
+            terms.append(1)
         seq, prev = self._next(signer)
-        return self._with(
+        new = self._with(
             Admitted(
                 swarm=self.swarm,
                 signer=signer,
@@ -191,14 +180,20 @@ class Roster:
             ),
             sign,
         )
+        return new if node in new._members else _without_effect()
 
     def remove(self, node: NodeId, signer: NodeId, sign: Sign) -> "Roster":
-        """Without `node`, for ever. Raises Refused."""
+        """Without `node`, for ever. What it said until now still counts. Raises Refused."""
         self.must_be_keeper(signer)
-        if node == founder_of(self.swarm):
-            raise Refused("the founder cannot be removed while it is the only keeper")
+        if node == signer:
+            raise Refused("a machine does not remove itself", "`mycoswarm leave` takes it out of the swarm")
+        if any(isinstance(said, Rotated) and said.signer == node for said in self._said.values()):
+            raise Refused("this machine has taken a new key", "remove it under its new identity")
         seq, prev = self._next(signer)
-        return self._with(Removed(swarm=self.swarm, signer=signer, seq=seq, prev=prev, node=node), sign)
+        new = self._with(
+            Removed(swarm=self.swarm, signer=signer, seq=seq, prev=prev, node=node, last=self._last(node)), sign
+        )
+        return new if node in new.expelled() else _without_effect()
 
     def leave(self, node: NodeId, sign: Sign) -> "Roster":
         """Without `node`, by its own word. Raises Refused where it is not a member."""
@@ -208,8 +203,115 @@ class Roster:
         seq, prev = self._next(node)
         return self._with(Left(swarm=self.swarm, signer=node, seq=seq, prev=prev, term=member.term), sign)
 
+    def promote(self, node: NodeId, signer: NodeId, sign: Sign) -> "Roster":
+        """With `node`, a member, as a keeper. The same roster where it is one. Raises Refused."""
+        self.must_be_keeper(signer)
+        if node not in self._members:
+            raise Refused("only a member of the swarm can become a keeper", "`mycoswarm invite` lets a machine in")
+        return self if node in self._keepers else self._promote(node, signer, sign)
+
+    def _promote(self, node: NodeId, signer: NodeId, sign: Sign) -> "Roster":
+        self._must_have_room()
+        ends = [
+            key
+            for key, said in self._said.items()
+            if (isinstance(said, Demoted) and said.node == node) or (isinstance(said, Left) and said.signer == node)
+        ]
+        seq, prev = self._next(signer)
+        new = self._with(
+            Promoted(
+                swarm=self.swarm,
+                signer=signer,
+                seq=seq,
+                prev=prev,
+                node=node,
+                after=self._last(node),
+                lifts=tuple(sorted(ends)),
+            ),
+            sign,
+        )
+        return new if node in new._keepers else _without_effect()
+
+    def demote(self, node: NodeId, signer: NodeId, sign: Sign) -> "Roster":
+        """With `node`, a keeper, as an ordinary member; a keeper may resign itself. Raises Refused."""
+        self.must_be_keeper(signer)
+        if node not in self._keepers:
+            raise Refused("this machine is no keeper of the swarm", self._who())
+        if self._keepers == (node,) and signer != self.recovery:
+            raise Refused(
+                "the last keeper of a swarm remains one: without it nobody could be let in or removed any more",
+                "`mycoswarm keeper add NODE` makes another one first",
+            )
+        seq, prev = self._next(signer)
+        new = self._with(
+            Demoted(swarm=self.swarm, signer=signer, seq=seq, prev=prev, node=node, last=self._last(node)), sign
+        )
+        return new if node not in new._keepers else _without_effect()
+
+    def rotate(self, node: NodeId, sign: Sign, certificate: bytes, prove: Sign) -> "Roster":
+        """With `node` under a new key; what it was (a keeper, its name) stays. Raises Refused.
+
+        Args:
+            certificate: the new key's, DER.
+            prove: signs with the new key.
+        """
+        if node not in self._members:
+            raise Refused("only a member of a swarm takes a new key", "a node without a swarm just starts as a new one")
+        self._must_have_room()
+        if self._rotations_of(node) >= MAX_ROTATIONS:
+            raise Refused(
+                f"this machine has changed its key {MAX_ROTATIONS} times already",
+                "let it leave, remove node.key from its state directory and let it join as a new node",
+            )
+        seq, prev = self._next(node)
+        new = self._with(
+            Rotated(
+                swarm=self.swarm,
+                signer=node,
+                seq=seq,
+                prev=prev,
+                certificate=certificate,
+                proof=prove(rotation_text(self.swarm, node)),
+            ),
+            sign,
+        )
+        return new if certified_id(certificate) in new._members else _without_effect()
+
+    def recover(self, node: NodeId, without: tuple[NodeId, ...], signer: NodeId, sign: Sign) -> "Roster":
+        """With `node`, a member, as a keeper by the recovery key, and `without` removed for ever. Raises Refused.
+
+        The rights that it gives are senior to everybody's, so whoever holds a stolen keeper's key cannot undo it.
+        """
+        if self.recovery is None:
+            raise Refused(
+                "this swarm was founded by an older version and has no recovery phrase",
+                "found a new one with `mycoswarm invite`, and let the machines join it",
+            )
+        if signer != self.recovery:
+            raise Refused(
+                "this is not the recovery phrase of this swarm",
+                f"it is the one that was shown when '{self.name}' was founded; is each word the right one?",
+            )
+        held = self
+        for lost in without:
+            if lost == node:
+                raise Refused("the machine that recovers the swarm cannot be removed by that", "run it on another one")
+            if lost not in held.expelled():
+                held = held.remove(lost, signer, sign)
+        if node not in held._members:
+            raise Refused(
+                "only a member of the swarm can be made its keeper", "type the phrase on a machine that belongs to it"
+            )
+        # Also where it is a keeper already: by a right of its own making it might be junior to a stolen key.
+        return held._promote(node, signer, sign)
+
     def merge(self, other: "Roster") -> "Roster":
-        """All that either holds. Idempotent, commutative, associative. Raises Refused for another swarm's."""
+        """All that either holds. Idempotent, commutative, associative.
+
+        Raises:
+            Refused: another swarm's.
+            InvalidRequest: both together are more than a roster may hold, or tell of two foundings.
+        """
         if other.swarm != self.swarm:
             raise Refused("the roster of another swarm is not merged")
         if other._signed.items() <= self._signed.items():
@@ -220,7 +322,7 @@ class Roster:
             # ECDSA gives several valid signatures of one statement; choosing by value keeps merge free of order.
             if mine is None or one.signature < mine.signature:
                 signed[key] = one
-        return _complete(self.swarm, signed, {**self._said, **other._said})
+        return Roster(signed, {**self._said, **other._said}, self.swarm)
 
     def encode(self) -> bytes:
         """For the disk and for peers; `decode` reads it."""
@@ -228,30 +330,117 @@ class Roster:
 
     def must_be_keeper(self, signer: NodeId) -> None:
         """Raises Refused, naming those who are."""
-        if signer not in self.keepers():
+        if signer not in self._keepers and signer != self.recovery:
+            raise Refused("only a keeper of the swarm can do this, and this machine is none", self._who())
+
+    def _who(self) -> str:
+        if not self._keepers:
+            return "no keeper is left: `mycoswarm keeper recover` makes this machine one by the recovery phrase"
+        return "run it on " + " or ".join(self._members[keeper].name for keeper in self._keepers)
+
+    def _must_have_room(self) -> None:
+        if len(self) >= MAX_STATEMENTS - RESERVED:
             raise Refused(
-                "only a keeper of the swarm can do this, and this machine is none",
-                "run it on " + " or ".join(self._members[keeper].name for keeper in self.keepers()),
+                f"the roster is full: it holds {len(self)} of {MAX_STATEMENTS} changes",
+                "found a new swarm with `mycoswarm leave` and `mycoswarm invite`, and let the machines join it",
             )
 
     def _next(self, signer: NodeId) -> tuple[int, str]:
-        # After a fork both branches are as good; the choice only has to be a definite one.
-        mine = [(said.seq, key) for key, said in self._said.items() if said.signer == signer]
-        if not mine:
-            return 0, ""
-        seq, key = max(mine)
-        return seq + 1, key
+        """Where the signer's next statement hangs: seq and prev."""
+        last = self._last(signer)
+        return (self._said[last].seq + 1, last) if last else (0, "")
+
+    def _last(self, node: NodeId) -> str:
+        """The newest statement of `node`, "" where it has said nothing.
+
+        After a fork (a restored backup, a stolen key) that of the branch on which most counts or is built upon.
+        """
+        relied = self._authority.counting | {
+            said.after if isinstance(said, Promoted) else said.last
+            for said in self._said.values()
+            if isinstance(said, Promoted | Removed | Demoted) and said.node == node
+        }
+        weight = {"": 0}
+        mine = sorted((said.seq, key) for key, said in self._said.items() if said.signer == node)
+        for _, key in mine:
+            weight[key] = weight[self._said[key].prev] + (key in relied)
+        return max(mine, key=lambda one: (weight[one[1]], one), default=(0, ""))[1]
+
+    def _is_successor(self, node: NodeId) -> bool:
+        return any(isinstance(said, Rotated) and successor_of(said) == node for said in self._said.values())
+
+    def _rotations_of(self, node: NodeId) -> int:
+        """How many keys the machine had before this one."""
+        before = {successor_of(said): said.signer for said in self._said.values() if isinstance(said, Rotated)}
+        count = 0
+        while node in before and count < MAX_ROTATIONS:
+            node = before[node]
+            count += 1
+        return count
 
     def _with(self, statement: Statement, sign: Sign) -> "Roster":
-        signed, key = _sign(statement, sign)
-        return _complete(self.swarm, {**self._signed, key: signed}, {**self._said, key: statement})
+        key, signed = statements.sign(statement, sign)
+        return Roster({**self._signed, key: signed}, {**self._said, key: statement}, self.swarm)
+
+    def _belonging(self) -> dict[NodeId, Member]:
+        """Who was admitted by words that count, or succeeds such a one; and has not left, been removed or replaced."""
+        keepers = frozenset(self._authority.keepers)
+        left: dict[NodeId, int] = {}
+        for said in self._said.values():
+            if isinstance(said, Left):
+                # Of this term and all before it: one of them may come to light again when a later admission falls.
+                left[said.signer] = max(said.term, left.get(said.signer, 0))
+        replaced = {said.signer for said in self._said.values() if isinstance(said, Rotated)}
+        best: dict[NodeId, Member] = {}
+
+        def offer(member: Member) -> None:
+            # Two admissions of one term happen after a fork; the larger name and certificate win, in whatever order.
+            mine = best.get(member.id)
+            if mine is None or _rank(member) > _rank(mine):
+                best[member.id] = member
+
+        for key, said in self._said.items():
+            if isinstance(said, Founded):
+                keeper = said.signer in keepers
+                offer(Member(said.signer, said.node_name, said.certificate, keeper, said.signer, 1))
+            elif isinstance(said, Admitted) and key in self._authority.counting:
+                keeper = said.node in keepers
+                offer(Member(said.node, said.name, said.certificate, keeper, said.signer, said.term))
+        # Each step passes a membership on to the next key; a circle of rotations passes it to nobody.
+        passing = sole_rotations(self._said)
+        ahead = list(best)
+        while ahead:
+            node = ahead.pop()
+            key = passing.pop(node, None)
+            if key is None:
+                continue
+            old = best[node]
+            rotated = self._said[key]
+            assert isinstance(rotated, Rotated)
+            lasts = self._authority.removed.get(node, ())
+            if old.term <= left.get(node, 0) or not all(self._line.up_to(key, last) for last in lasts):
+                continue
+            heir = successor_of(rotated)
+            offer(Member(heir, old.name, rotated.certificate, heir in keepers, old.added_by, 1))
+            ahead.append(heir)
+        return {
+            node: member
+            for node, member in sorted(best.items())
+            if node not in self._authority.removed and node not in replaced and member.term > left.get(node, 0)
+        }
 
 
-def found(swarm: SwarmId, name: str, certificate: bytes, node_name: str, sign: Sign) -> Roster:
-    """The roster of a new swarm with one member, its keeper. Raises InvalidRequest."""
+def found(swarm: SwarmId, name: str, certificate: bytes, node_name: str, sign: Sign, recovery: bytes = b"") -> Roster:
+    """The roster of a new swarm with one member, its keeper. Raises InvalidRequest.
+
+    Args:
+        recovery: SubjectPublicKeyInfo (DER) of the key that the recovery phrase stands for.
+    """
     signer = certified_id(certificate)
     if founder_of(swarm) != signer:
         raise InvalidRequest("a swarm is named by the id of the node that founds it")
+    if recovery:
+        recovery_id(recovery)
     statement = Founded(
         swarm=swarm,
         signer=signer,
@@ -260,32 +449,36 @@ def found(swarm: SwarmId, name: str, certificate: bytes, node_name: str, sign: S
         name=check_name(name),
         node_name=check_name(node_name),
         certificate=certificate,
+        recovery=recovery,
     )
-    signed, key = _sign(statement, sign)
-    return _complete(swarm, {key: signed}, {key: statement})
+    key, signed = statements.sign(statement, sign)
+    return Roster({key: signed}, {key: statement}, swarm)
 
 
 def decode(data: bytes, known: Roster | None = None) -> Roster:
     """The roster in `data`, every statement verified.
 
     Args:
-        known: statements that this one holds are not verified again.
+        known: statements that this one holds are not read and verified again.
 
     Raises:
-        InvalidRequest: not a roster, too large, a newer format, or one statement of it does not verify.
+        InvalidRequest: not a roster, too large, a newer format, or its statements do not verify or fit together.
     """
     if len(data) > MAX_BYTES:
         raise InvalidRequest(f"a roster of {len(data)} bytes is larger than any swarm's")
     try:
-        if (format_ := _format.decode(data).format) != FORMAT:
+        if not 1 <= (format_ := _format.decode(data).format) <= FORMAT:
             raise InvalidRequest(
-                f"the roster has format {format_}, this program knows {FORMAT}", "update mycoswarm on this machine"
+                f"the roster has format {format_}, this program knows those up to {FORMAT}",
+                "update mycoswarm on this machine",
             )
         written = _written.decode(data)
-    except msgspec.DecodeError as problem:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise InvalidRequest(f"this is not a roster: {problem}") from problem
     if not 0 < len(written.statements) <= MAX_STATEMENTS:
         raise InvalidRequest(f"a roster holds 1 to {MAX_STATEMENTS} statements")
+    held = known._signed if known is not None else {}  # pyright: ignore[reportPrivateUsage]
+    read = known._said if known is not None else {}  # pyright: ignore[reportPrivateUsage]
     signed: dict[str, Signed] = {}
     said: dict[str, Statement] = {}
     for one in written.statements:
@@ -293,123 +486,17 @@ def decode(data: bytes, known: Roster | None = None) -> Roster:
         if key in signed:
             raise InvalidRequest("the roster holds a statement twice")
         signed[key] = one
-        said[key] = _parse(one.statement)
+        said[key] = read[key] if key in read else statements.parse(one.statement)
     swarm = next(iter(said.values())).swarm
-    trusted = known._signed if known is not None else {}  # pyright: ignore[reportPrivateUsage]
-    _verify(swarm, {key: one for key, one in signed.items() if trusted.get(key) != one}, said)
-    return _complete(swarm, signed, said)
+    verify_all(swarm, {key: one for key, one in signed.items() if held.get(key) != one}, said)
+    return Roster(signed, said, swarm)
 
 
-def _parse(data: bytes) -> Statement:
-    try:
-        said = _statements.decode(data)
-    except msgspec.DecodeError as problem:
-        raise InvalidRequest(f"the roster holds a statement that this version does not know: {problem}") from problem
-    # One meaning, one sequence of bytes: else the same statement could be in the roster twice under two hashes.
-    if _encoder.encode(said) != data:
-        raise InvalidRequest("the roster holds a statement that is not in canonical form")
-    return said
-
-
-def _sign(statement: Statement, sign: Sign) -> tuple[Signed, str]:
-    data = _encoder.encode(statement)
-    return Signed(data, sign(_DOMAIN + data)), hash_of(data)
-
-
-def _certificates(said: Iterable[Statement]) -> dict[NodeId, set[bytes]]:
-    certificates: dict[NodeId, set[bytes]] = {}
-    for one in said:
-        match one:
-            case Founded():
-                certificates.setdefault(one.signer, set()).add(one.certificate)
-            case Admitted():
-                certificates.setdefault(one.node, set()).add(one.certificate)
-            case Left() | Removed():
-                pass
-    return certificates
-
-
-def _verify(swarm: SwarmId, fresh: Mapping[str, Signed], said: Mapping[str, Statement]) -> None:
-    """Signatures and certificates of `fresh`; a signer's key is in its own certificate, the id proves which."""
-    certificates = _certificates(said.values())
-    for key, one in fresh.items():
-        statement = said[key]
-        match statement:
-            case Founded():
-                _check_certificate(statement.certificate, statement.signer)
-                check_name(statement.node_name)
-                if check_name(statement.name) != statement.name:
-                    raise InvalidRequest("the roster holds a name with space around it")
-            case Admitted():
-                _check_certificate(statement.certificate, statement.node)
-                if check_name(statement.name) != statement.name:
-                    raise InvalidRequest("the roster holds a name with space around it")
-            case Left() | Removed():
-                pass
-        signers = certificates.get(statement.signer, set())
-        if not any(
-            certified_id(certificate) == statement.signer
-            and verify(certificate, one.signature, _DOMAIN + one.statement)
-            for certificate in signers
-        ):
-            raise InvalidRequest("the roster holds a statement whose signature is wrong")
-
-
-def _check_certificate(certificate: bytes, node: NodeId) -> None:
-    if len(certificate) > MAX_CERTIFICATE or certified_id(certificate) != node:
-        raise InvalidRequest("the roster holds a certificate that does not belong to its node")
-
-
-def _complete(swarm: SwarmId, signed: Mapping[str, Signed], said: Mapping[str, Statement]) -> Roster:
-    """The roster, once the rules that concern several statements hold."""
-    if len(signed) > MAX_STATEMENTS:
-        raise InvalidRequest(f"a roster holds at most {MAX_STATEMENTS} statements")
-    founder = founder_of(swarm)
-    terms = {(one.node, one.term) for one in said.values() if isinstance(one, Admitted)} | {(founder, 1)}
-    for one in said.values():
-        if one.swarm != swarm:
-            raise InvalidRequest("the roster holds a statement about another swarm")
-        before = said.get(one.prev)
-        if one.seq == 0:
-            chained = one.prev == ""
-        else:
-            chained = before is not None and before.signer == one.signer and before.seq == one.seq - 1
-        if not chained:
-            raise InvalidRequest("the roster holds a statement that does not follow from its signer's last")
-        match one:
-            case Founded():
-                allowed = one.signer == founder and one.seq == 0
-            case Admitted() | Removed():
-                allowed = one.signer == founder and one.seq > 0
-            case Left():
-                allowed = (one.signer, one.term) in terms
-        if not allowed:
-            raise InvalidRequest("the roster holds a statement that its signer had no right to make")
-    if not any(isinstance(one, Founded) for one in said.values()):
-        raise InvalidRequest("the roster does not begin with the founding of its swarm")
-    return Roster(swarm, signed, said)
-
-
-def _members(said: Iterable[Statement], founder: NodeId) -> dict[NodeId, Member]:
-    said = tuple(said)
-    removed = {one.node for one in said if isinstance(one, Removed)}
-    left = {(one.signer, one.term) for one in said if isinstance(one, Left)}
-    # Two admissions of one term happen after a fork; the larger name and certificate win, whatever order they came in.
-    best: dict[NodeId, Member] = {}
-    for one in said:
-        match one:
-            case Founded():
-                member = Member(one.signer, one.node_name, one.certificate, True, one.signer, 1)
-            case Admitted():
-                member = Member(one.node, one.name, one.certificate, one.node == founder, one.signer, one.term)
-            case Left() | Removed():
-                continue
-        mine = best.get(member.id)
-        if mine is None or _rank(member) > _rank(mine):
-            best[member.id] = member
-    return {
-        node: member for node, member in sorted(best.items()) if node not in removed and (node, member.term) not in left
-    }
+def _without_effect() -> Roster:
+    raise Refused(
+        "this would be without effect: a more senior keeper has said otherwise",
+        "run it on a more senior keeper, or use `mycoswarm keeper recover` with the recovery phrase",
+    )
 
 
 def _rank(member: Member) -> tuple[int, str, bytes]:

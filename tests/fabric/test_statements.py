@@ -1,0 +1,210 @@
+"""Which statements may be in a roster at all: what is refused with everything that it came with."""
+
+import json
+import time
+from typing import Any
+
+import msgspec
+import pytest
+
+from mycoswarm.core.errors import InvalidRequest
+from mycoswarm.core.ids import NodeId
+from mycoswarm.fabric import roster, statements
+from mycoswarm.fabric.roster import Roster
+from mycoswarm.fabric.statements import (
+    MAX_SAID,
+    MAX_STATEMENTS,
+    Admitted,
+    Demoted,
+    Founded,
+    Left,
+    Promoted,
+    Removed,
+    Rotated,
+    Signed,
+    Statement,
+)
+from tests.fabric.keys import identity, recoverable, recovery_key, with_boa, with_statement
+
+
+def admitted(by: str, name: str, seq: int = 0, prev: str = "") -> Admitted:
+    return Admitted(
+        swarm=recoverable().swarm, signer=identity(by).id, seq=seq, prev=prev, node=identity(name).id, name=name,
+        certificate=identity(name).certificate, term=1,
+    )  # fmt: skip
+
+
+def chained(by: str, seq: int = 0, prev: str = "") -> dict[str, Any]:
+    return {"swarm": recoverable().swarm, "signer": identity(by).id, "seq": seq, "prev": prev}
+
+
+def tip(held: Roster, by: str) -> tuple[int, str]:
+    return max((said.seq, key) for key, said in held._said.items() if said.signer == identity(by).id)
+
+
+@pytest.mark.parametrize("make", [Removed, Promoted, Demoted])
+def test_a_member_that_was_never_a_keeper_says_no_keepers_words(make: type[Removed | Promoted | Demoted]) -> None:
+    for target in ("boa", "naru", "miu"):
+        with pytest.raises(InvalidRequest, match="no right"):
+            with_statement(recoverable(), make(**chained("boa"), node=identity(target).id), identity("boa"))
+    with pytest.raises(InvalidRequest, match="no right"):
+        with_statement(recoverable(), admitted("boa", "x"), identity("boa"))
+
+
+def test_members_cannot_appoint_each_other_in_a_circle() -> None:
+    held = recoverable()
+    boa, naru = identity("boa"), identity("naru")
+    words = [(Promoted(**chained("boa"), node=naru.id), boa), (Promoted(**chained("naru"), node=boa.id), naru)]
+    written = msgspec.json.decode(held.encode())
+    added = [statements.sign(word, by.sign)[1] for word, by in words]
+    with pytest.raises(InvalidRequest, match="no right"):
+        roster.decode(msgspec.json.encode({**written, "statements": [*written["statements"], *added]}))
+
+
+def test_a_farewell_is_of_a_term_that_there_was_and_each_later_than_the_last() -> None:
+    held = recoverable()
+    boa = identity("boa")
+    with pytest.raises(InvalidRequest, match="no right"):
+        with_statement(held, Left(**chained("boa"), term=2), boa)
+    left = held.leave(boa.id, boa.sign)
+    seq, prev = tip(left, "boa")
+    with pytest.raises(InvalidRequest, match="no right"):
+        with_statement(left, Left(**chained("boa", seq + 1, prev), term=1), boa)
+    with pytest.raises(InvalidRequest, match="signature"):
+        with_statement(held, Left(**chained("boa"), term=1), identity("naru"))
+
+
+def test_nobody_fills_the_roster_with_new_keys() -> None:
+    """One member that says ever new rotations of one key is stopped by MAX_SAID, whatever others are told."""
+    held = recoverable()
+    boa, new = identity("boa"), identity("boa2")
+    written = msgspec.json.decode(held.encode())
+    added: list[Signed] = []
+    for _ in range(MAX_SAID + 1):
+        # A proof is another one each time, and so is the statement.
+        proof = new.sign(statements.rotation_text(held.swarm, boa.id))
+        word = Rotated(**chained("boa"), certificate=new.certificate, proof=proof)
+        added.append(statements.sign(word, boa.sign)[1])
+    with pytest.raises(InvalidRequest, match="more statements of ordinary members"):
+        roster.decode(msgspec.json.encode({**written, "statements": [*written["statements"], *added]}))
+    fewer = roster.decode(msgspec.json.encode({**written, "statements": [*written["statements"], *added[:2]]}))
+    assert boa.id not in fewer.members()
+
+
+def test_a_rotation_needs_the_new_keys_word_and_is_the_last_one() -> None:
+    held = recoverable()
+    boa, new = identity("boa"), identity("boa2")
+    wrong = Rotated(**chained("boa"), certificate=new.certificate, proof=boa.sign(b"x"))
+    with pytest.raises(InvalidRequest, match="did not agree"):
+        with_statement(held, wrong, boa)
+    itself = Rotated(**chained("boa"), certificate=boa.certificate, proof=boa.sign(b"x"))
+    with pytest.raises(InvalidRequest, match="its own place"):
+        with_statement(held, itself, boa)
+    rotated = held.rotate(boa.id, boa.sign, new.certificate, new.sign)
+    seq, prev = tip(rotated, "boa")
+    with pytest.raises(InvalidRequest, match="does not follow"):
+        with_statement(rotated, Left(**chained("boa", seq + 1, prev), term=1), boa)
+    stranger = identity("stranger")
+    proof = new.sign(statements.rotation_text(held.swarm, stranger.id))
+    with pytest.raises(InvalidRequest, match="signature"):
+        with_statement(held, Rotated(**chained("stranger"), certificate=new.certificate, proof=proof), stranger)
+
+
+def test_what_a_statement_names_is_there() -> None:
+    held = recoverable()
+    miu = identity("miu")
+    seq, prev = tip(held, "miu")
+    place = chained("miu", seq + 1, prev)
+    boa = identity("boa").id
+    somewhere = next(key for key, said in held._said.items() if isinstance(said, Admitted))
+    for word in (
+        Removed(**place, node=boa, last="0" * 64),
+        Demoted(**place, node=boa, last=somewhere),
+        Promoted(**place, node=boa, after=somewhere),
+        Promoted(**place, node=boa, lifts=(somewhere,)),
+        Promoted(**place, node=boa, lifts=("0" * 64,)),
+    ):
+        with pytest.raises(InvalidRequest, match="not there"):
+            with_statement(held, word, miu)
+
+
+def test_there_is_one_founding_and_the_founders_chain_hangs_on_it() -> None:
+    """Else a thief with the founder's key could found it again, with a recovery key of his own."""
+    miu = identity("miu")
+    again = Founded(**chained("miu"), name="s", node_name="miu", certificate=miu.certificate)
+    with pytest.raises(InvalidRequest, match="two foundings"):
+        with_statement(recoverable(), again, miu)
+    with pytest.raises(InvalidRequest, match="two foundings"):
+        recoverable().merge(with_boa())
+    with pytest.raises(InvalidRequest, match="no right"):
+        with_statement(recoverable(), admitted("miu", "x"), miu)
+
+
+def test_the_recovery_key_is_neither_member_nor_target() -> None:
+    held = recoverable()
+    miu, key = identity("miu"), recovery_key()
+    seq, prev = tip(held, "miu")
+    for make in (Removed, Promoted, Demoted):
+        with pytest.raises(InvalidRequest, match="no right"):
+            with_statement(held, make(**chained("miu", seq + 1, prev), node=key.id), miu)
+    mine: dict[str, Any] = {"swarm": held.swarm, "signer": key.id, "seq": 0, "prev": ""}
+    with pytest.raises(InvalidRequest, match="no right"):
+        with_statement(held, Left(**mine, term=1), key)
+    grown = held.admit(identity("x").certificate, "x", key.id, key.sign)
+    assert grown.members()[identity("x").id].added_by == key.id
+    with pytest.raises(InvalidRequest, match="signature"):
+        with_statement(held, Removed(**mine, node=identity("boa").id), miu)
+    for bad in (b"x", b"0" * 200):
+        with pytest.raises(InvalidRequest, match="recovery key"):
+            roster.found(held.swarm, "s", miu.certificate, "miu", miu.sign, bad)
+
+
+@pytest.mark.parametrize("field", ["seq", "term"])
+@pytest.mark.parametrize("value", [-1, 2**40, 10**400])
+def test_numbers_are_bounded(field: str, value: int) -> None:
+    word = msgspec.to_builtins(Left(**chained("boa"), term=1)) | {field: value}
+    with pytest.raises(InvalidRequest):
+        statements.parse(json.dumps(word, sort_keys=True, separators=(",", ":")).encode())
+
+
+def test_the_largest_roster_is_judged_in_a_moment() -> None:
+    """256 members and as many changes as there is room for; news of one statement merged into it."""
+    founder = identity("p0")
+    swarm = roster.SwarmId(f"{founder.id}-00")
+    held = roster.found(swarm, "s", founder.certificate, "p0", founder.sign, recovery_key().public)
+    signed, said = dict(held._signed), dict(held._said)
+    tips: dict[NodeId, tuple[int, str]] = {founder.id: (0, next(iter(signed)))}
+
+    def say(by: str, make: type[Statement], **fields: Any) -> None:
+        who = identity(by)
+        seq, prev = tips.get(who.id, (-1, ""))
+        word = make(swarm=swarm, signer=who.id, seq=seq + 1, prev=prev, **fields)
+        key, one = statements.sign(word, who.sign)
+        signed[key], said[key], tips[who.id] = one, word, (seq + 1, key)
+
+    def let(by: str, name: str, term: int) -> None:
+        say(by, Admitted, node=identity(name).id, name=name, certificate=identity(name).certificate, term=term)
+
+    members = [f"p{number}" for number in range(256)]
+    for name in members[1:]:
+        let("p0", name, 1)
+    for name in members[1:9]:
+        say("p0", Promoted, node=identity(name).id)
+    term = 1
+    while len(signed) < MAX_STATEMENTS - 2:
+        for number, name in enumerate(members[10:]):
+            if len(signed) < MAX_STATEMENTS - 2:
+                say(name, Left, term=term)
+                let(f"p{1 + number % 8}", name, term + 1)
+        term += 1
+    full = Roster(signed, said, swarm)
+    assert (len(full), len(full.members()), len(full.keepers())) == (MAX_STATEMENTS - 2, 256, 9)
+    data = full.encode()
+    assert len(data) < roster.MAX_BYTES
+    news = full.leave(identity("p20").id, identity("p20").sign).encode()
+    took = []
+    for _ in range(5):
+        start = time.process_time()
+        assert len(full.merge(roster.decode(news, full))) == len(full) + 1
+        took.append(time.process_time() - start)
+    assert min(took) < 0.1, "seconds of processor; 0.03 were measured"

@@ -1,0 +1,317 @@
+"""Keepers, removal, recovery and rotation, between real nodes."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from mycoswarm.core.clock import SystemClock
+from mycoswarm.core.errors import DiskFull, InvalidRequest, MycoError, NotFound, PeerLost, Refused
+from mycoswarm.core.ids import NodeId
+from mycoswarm.fabric import identity as identities
+from mycoswarm.fabric import recovery, roster
+from mycoswarm.fabric.identity import adopt_next, load_or_create, pending_next, prepare_next
+from mycoswarm.fabric.peer_app import PeerRequest
+from mycoswarm.fabric.service import Fabric
+from mycoswarm.fabric.store import Store
+from mycoswarm.fabric.trust import own_identity
+from mycoswarm.fabric.wire import ROSTER_PATH
+from tests.fabric.keys import PHRASE, identity, recoverable, with_boa
+from tests.fabric.swarms import address, all_up, fabric, join, state, until
+
+
+@pytest.fixture
+async def three(tmp_path: Path) -> AsyncIterator[tuple[Fabric, Fabric, Fabric]]:
+    """miu, the keeper, with boa and naru, joined and up."""
+    nodes = [fabric(tmp_path, name) for name in ("miu", "boa", "naru")]
+    for node in nodes:
+        await node.start()
+    await join(*nodes)
+    await until(lambda: all_up(*nodes))
+    yield nodes[0], nodes[1], nodes[2]
+    for node in nodes:
+        await node.close()
+
+
+def problems(of: Fabric) -> dict[str, str]:
+    return {one.id: f"{one.message} | {one.action}" for one in of.problems()}
+
+
+def keepers(of: Fabric) -> set[str]:
+    return set(of.swarm.keepers) if of.swarm is not None else set()
+
+
+async def test_a_removed_member_is_cut_off_in_the_middle_of_what_it_does(three: tuple[Fabric, Fabric, Fabric]) -> None:
+    miu, boa, naru = three
+    lines: list[bytes] = []
+
+    async def endless(request: PeerRequest) -> AsyncGenerator[bytes, None]:
+        while True:
+            yield b'{"n":1}\n'
+            await asyncio.sleep(0.01)
+
+    for node in (miu, naru):
+        node.add_handler("POST", "/peer/endless", endless)
+
+    async def read(node: Fabric) -> str:
+        try:
+            async for line in boa.transport.stream(node.id, "/peer/endless"):
+                lines.append(line)  # noqa: PERF401 - what came before the end is the point
+        except MycoError as problem:
+            return type(problem).__name__
+        return "ended"
+
+    reading = asyncio.gather(read(miu), read(naru))
+    await until(lambda: len(lines) > 5)
+    answer = await miu.remove(boa.id)
+    assert (answer.name, answer.told, answer.members) == ("boa", 1, 1)
+    assert await asyncio.wait_for(reading, 2.0) == ["PeerLost", "PeerLost"]
+    for node in (miu, naru):
+        assert state(node, "boa") in ("removed", "absent")
+        assert node.swarm is not None
+        assert node.swarm.members == 2
+    # It was told why, and may not come back as what it was.
+    await until(lambda: boa.swarm is None)
+    assert "was removed from" in problems(boa)["removed"]
+    with pytest.raises(Refused, match="removed"):
+        await boa.join((await miu.invite()).code, address(miu))
+
+
+async def test_only_keepers_act_and_they_are_named(three: tuple[Fabric, Fabric, Fabric]) -> None:
+    miu, boa, naru = three
+    assert "keeper add" in problems(boa)["one-keeper"]
+    for act in (boa.remove(naru.id), boa.add_keeper(boa.id), boa.remove_keeper(miu.id)):
+        with pytest.raises(Refused, match="only a keeper") as caught:
+            await act
+        assert "miu" in caught.value.hint
+    with pytest.raises(Refused, match="last keeper"):
+        await miu.remove_keeper(miu.id)
+    with pytest.raises(Refused, match="does not remove itself"):
+        await miu.remove(miu.id)
+    with pytest.raises(NotFound):
+        await miu.remove(identity("somebody").id)
+
+
+async def test_a_second_keeper_lets_machines_in_and_may_stay_behind_alone(
+    three: tuple[Fabric, Fabric, Fabric], tmp_path: Path
+) -> None:
+    miu, boa, naru = three
+    swarm = await miu.add_keeper(boa.id)
+    assert swarm.keepers == (miu.id, boa.id)
+    assert keepers(naru) == {miu.id, boa.id}, "all who are up know at once"
+    assert "one-keeper" not in problems(boa)
+    uncho = fabric(tmp_path, "uncho")
+    await uncho.start()
+    await join(boa, uncho)
+    await until(lambda: all_up(miu, boa, naru, uncho))
+    # The founder may be removed by another keeper.
+    answer = await boa.remove(miu.id)
+    assert (answer.told, answer.members) == (2, 2)
+    assert keepers(uncho) == {boa.id}
+    await until(lambda: miu.swarm is None)
+    with pytest.raises(Refused, match="no swarm"):
+        await miu.add_keeper(naru.id)
+    await uncho.close()
+
+
+async def test_a_keeper_that_is_none_any_more_may_not_act(three: tuple[Fabric, Fabric, Fabric]) -> None:
+    miu, boa, naru = three
+    await miu.add_keeper(boa.id)
+    await miu.remove_keeper(boa.id)
+    with pytest.raises(Refused, match="only a keeper"):
+        await boa.remove(naru.id)
+    await miu.add_keeper(boa.id)
+    assert (await boa.remove(naru.id)).name == "naru"
+
+
+async def test_the_phrase_makes_a_keeper_when_all_are_lost(tmp_path: Path) -> None:
+    miu, boa = fabric(tmp_path, "miu"), fabric(tmp_path, "boa")
+    await miu.start()
+    await boa.start()
+    invitation = await miu.invite()
+    assert len(invitation.phrase.split()) == recovery.LENGTH
+    await boa.join(invitation.code, address(miu))
+    assert (await miu.invite()).phrase == "", "it is shown once"
+    await miu.close()
+    with pytest.raises(Refused, match="not the recovery phrase of this swarm"):
+        await boa.recover(recovery.new_phrase(), ())
+    with pytest.raises(InvalidRequest, match="not a word"):
+        await boa.recover(invitation.phrase + "x", ())
+    swarm = await boa.recover(invitation.phrase.upper(), (miu.id,))
+    assert swarm.keepers == (boa.id,)
+    assert swarm.members == 1
+    # What was lost and found again has nothing to say any more.
+    again = fabric(tmp_path, "miu")
+    await again.start()
+    with contextlib.suppress(MycoError):
+        await again.remove(boa.id)
+    assert boa.swarm is not None
+    assert boa.swarm.members == 1
+    await again.close()
+    await boa.close()
+
+
+def _state_of(node: Fabric, other: NodeId) -> str:
+    return next((view.state for view in node.nodes() if view.id == other), "absent")
+
+
+async def test_a_rotated_node_is_the_same_machine_under_a_new_id(
+    three: tuple[Fabric, Fabric, Fabric], tmp_path: Path
+) -> None:
+    miu, boa, naru = three
+    rotated = await miu.rotate()
+    assert rotated.before == miu.id
+    await until(lambda: keepers(boa) == keepers(naru) == {rotated.after})
+    # The old key opens nothing any more, though this object still holds it.
+    with pytest.raises(MycoError):
+        await miu.transport.request(boa.id, "GET", ROSTER_PATH)
+    await miu.close()
+    again = fabric(tmp_path, "miu")
+    assert again.id == rotated.after
+    await again.start()
+    # By its id: what it was before is listed under the same name.
+    await until(lambda: all(_state_of(node, again.id) == "up" for node in (boa, naru)))
+    assert (await again.remove(naru.id)).told == 1, "it is still the keeper"
+    await again.close()
+
+
+async def test_a_node_without_a_swarm_and_one_that_is_no_member_do_not_rotate(tmp_path: Path) -> None:
+    alone = fabric(tmp_path, "alone")
+    await alone.start()
+    with pytest.raises(Refused):
+        await alone.rotate()
+    assert pending_next(tmp_path / "alone" / "state") is None
+    await alone.close()
+
+
+async def test_a_full_disk_leaves_the_old_key_in_force(
+    three: tuple[Fabric, Fabric, Fabric], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    miu, boa, _ = three
+    state_ = miu._paths.state
+
+    def full(self: Store, kept: object) -> None:
+        raise DiskFull("full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "keep_roster", full)
+        with pytest.raises(DiskFull):
+            await miu.rotate()
+    assert load_or_create(state_).id == miu.id
+    assert pending_next(state_) is None
+    assert (await miu.add_keeper(boa.id)).keepers == (miu.id, boa.id)
+
+
+def test_a_rotation_is_finished_or_undone_after_a_crash_at_any_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each step of writing fails once; the start after it always finds one whole identity, the one the roster knows."""
+    writes: list[str] = []
+
+    class Crash(Exception):
+        pass
+
+    def crash_at(number: int) -> None:
+        count = iter(range(1, 100))
+
+        def write(path: Path, data: bytes) -> None:
+            if next(count) == number:
+                raise Crash
+            writes.append(path.name)
+            real(path, data)
+
+        monkeypatch.setattr(identities, "write_private", write)
+
+    real = identities.write_private
+    for crash in range(1, 5):
+        folder = tmp_path / str(crash)
+        old = load_or_create(folder)
+        store = Store(folder)
+        held = roster.found(roster.SwarmId(f"{old.id}-00"), "s", old.certificate, "miu", old.sign)
+        store.keep_roster(held)
+        crash_at(crash)
+        known = old.id
+        with contextlib.suppress(Crash):
+            new = prepare_next(folder)
+            store.keep_roster(held.rotate(old.id, old.sign, new.certificate, new.sign))
+            known = new.id
+            adopt_next(folder)
+        monkeypatch.setattr(identities, "write_private", real)
+        found = own_identity(folder, store)
+        assert found.id == known
+        assert pending_next(folder) is None
+        kept = store.roster()
+        assert kept is not None
+        assert kept.keepers() == (found.id,)
+    assert writes[:3] == ["node.next", "node.next", "node.crt"]
+    # A crash between the key and the roster: the swarm never heard of it.
+    folder = tmp_path / "between"
+    old = load_or_create(folder)
+    prepare_next(folder)
+    assert own_identity(folder, Store(folder)).id == old.id
+    assert pending_next(folder) is None
+
+
+async def test_rosters_that_do_not_verify_are_counted_with_the_name_of_who_brought_them(
+    three: tuple[Fabric, Fabric, Fabric],
+) -> None:
+    miu, boa, _ = three
+    for bad in (b"no roster", with_boa().encode()):
+        with pytest.raises(MycoError):
+            await boa.transport.request(miu.id, "POST", ROSTER_PATH, bad)
+    assert miu._health.total("mycoswarm_rosters_refused_total") == 2
+    told = next(one for one in miu._health.problems() if one.id == "rosters-refused")
+    assert "boa" in told.message
+    assert miu.swarm is not None
+    assert miu.swarm.members == 3
+
+
+async def test_two_keepers_that_act_at_once_come_to_one_end(three: tuple[Fabric, Fabric, Fabric]) -> None:
+    miu, boa, naru = three
+    await miu.add_keeper(boa.id)
+    # Neither knows of the other's word when it says its own.
+    results = await asyncio.gather(miu.remove(boa.id), boa.remove(miu.id), return_exceptions=True)
+    assert any(not isinstance(result, BaseException) for result in results)
+    await until(lambda: keepers(naru) in ({miu.id}, {boa.id}))
+    survivor, other = (miu, boa) if keepers(naru) == {miu.id} else (boa, miu)
+    assert keepers(survivor) == {survivor.id}
+    await until(lambda: other.swarm is None)
+
+
+async def test_a_machine_that_hangs_does_not_hold_up_a_removal(
+    three: tuple[Fabric, Fabric, Fabric], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    miu, boa, naru = three
+
+    async def hang(member: object, data: bytes) -> None:
+        await asyncio.sleep(30)
+
+    for node in (boa, naru):
+        gate = node._app._gate
+        monkeypatch.setattr(node._app, "_gate", type(gate)(**{**vars(gate), "take_roster": hang}))
+    start = SystemClock().monotonic()
+    answer = await miu.remove(boa.id)
+    assert SystemClock().monotonic() - start < 3.0
+    assert (answer.told, answer.members) == (0, 1)
+    with pytest.raises((PeerLost, Refused)):
+        await boa.transport.request(miu.id, "GET", ROSTER_PATH)
+
+
+async def test_what_is_signed_during_a_removal_follows_on_it(three: tuple[Fabric, Fabric, Fabric]) -> None:
+    """Else one key would have said two things in one place, as a thief's does."""
+    miu, boa, naru = three
+    removing = asyncio.gather(miu.remove(boa.id))
+    await until(lambda: miu._trust._signed is not None)
+    miu._trust.admit(identity("new").certificate, "new")
+    await removing
+    held = miu._trust.roster
+    assert held is not None
+    assert held.forked() == ()
+    assert {member.name for member in held.members().values()} == {"miu", "naru", "new"}
+    await until(lambda: naru.swarm is not None and naru.swarm.members == 3)
+
+
+def test_the_fixed_phrase_of_tests_is_the_roster_s() -> None:
+    assert recoverable().recovery == recovery.key_of(PHRASE).id
