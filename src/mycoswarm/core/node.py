@@ -1,8 +1,9 @@
-"""A node as the swarm knows it."""
+"""A node as the swarm knows it. What comes from other nodes is bounded: a member may be damaged, or hostile."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from mycoswarm.core.hardware import EngineKind, HardwareSummary, Role
 from mycoswarm.core.ids import EngineId, ModelName, NodeId, SwarmId
@@ -11,6 +12,16 @@ from mycoswarm.core.model import ModelOffer
 PeerState = Literal["self", "up", "suspect", "down", "left", "removed"]
 PROTOCOL = 1
 """Version of the peer protocol; nodes of different versions say so instead of guessing."""
+
+MAX_MODELS = 512
+"""Models, and queues, that one node may tell of."""
+MAX_WARNINGS = 32
+MAX_NAME = 200
+"""Characters of a node's name."""
+
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+"""What every JSON reader takes as a whole number."""
+_Warning = Annotated[str, Meta(max_length=1000)]
 
 
 class QueueLoad(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -25,24 +36,38 @@ class QueueLoad(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class NodeRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a node says of itself; it alone writes it. Higher (incarnation, seq) wins. engines: those that answer."""
+    """What a node says of itself; it alone writes it. Higher (incarnation, seq) wins. engines: those that answer.
+
+    run: random per process start; two at one time are two machines with the same key.
+    """
 
     id: NodeId
-    name: str
-    incarnation: int
-    seq: int
-    version: str
+    name: Annotated[str, Meta(max_length=MAX_NAME)]
+    incarnation: Count
+    seq: Count
+    version: Annotated[str, Meta(max_length=100)]
     protocol: int = PROTOCOL
     hardware: HardwareSummary | None = None
-    roles: tuple[Role, ...] = ()
-    engines: tuple[EngineKind, ...] = ()
-    models: tuple[ModelOffer, ...] = ()
-    queues: tuple[QueueLoad, ...] = ()
-    warnings: tuple[str, ...] = ()
+    roles: Annotated[tuple[Role, ...], Meta(max_length=32)] = ()
+    engines: Annotated[tuple[EngineKind, ...], Meta(max_length=32)] = ()
+    models: Annotated[tuple[ModelOffer, ...], Meta(max_length=MAX_MODELS)] = ()
+    queues: Annotated[tuple[QueueLoad, ...], Meta(max_length=MAX_MODELS)] = ()
+    warnings: Annotated[tuple[_Warning, ...], Meta(max_length=MAX_WARNINGS)] = ()
+    run: Annotated[str, Meta(max_length=64)] = ""
 
     @property
     def newness(self) -> tuple[int, int]:
         return (self.incarnation, self.seq)
+
+    def bounded(self) -> "NodeRecord":
+        """This record within what other nodes accept."""
+        return msgspec.structs.replace(
+            self,
+            name=self.name[:MAX_NAME],
+            models=self.models[:MAX_MODELS],
+            queues=self.queues[:MAX_MODELS],
+            warnings=tuple(warning[:1000] for warning in self.warnings[:MAX_WARNINGS]),
+        )
 
 
 class NodeView(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -78,11 +78,15 @@ class Tasks(msgspec.Struct, frozen=True):
     tasks: tuple[Task, ...]
 
 
-class NodeHistory(msgspec.Struct, frozen=True):
-    """`GET /swarm/v1/nodes/{node}` (id, start of an id, or name). changes: of its state as seen here, newest first."""
+class NodeHistory(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`GET /swarm/v1/nodes/{node}` (id, start of an id, or name). changes: of its state as seen here, newest first.
+
+    added_by: the keeper that let it in; its own id where it founded the swarm; empty where it is no member.
+    """
 
     node: NodeView
     changes: tuple[StateChange, ...]
+    added_by: NodeId = NodeId("")
 
 
 class HealthReport(msgspec.Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 A code carries a slot, by which the joining node finds the inviting one among the announcements, and a secret, which
 is never sent. For people the slot is the number in front; for machines it is taken from a hash of the 128-bit secret,
-which tells nothing about it.
+which tells nothing about it. An open invitation is a code that everybody knows, on slot 0.
 """
 
 import base64
@@ -12,6 +12,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Collection
+from typing import Literal
 
 import msgspec
 
@@ -24,12 +25,22 @@ HEADLESS_LIFE = 24 * 3600.0
 """Seconds. Long enough to write a memory card and put the machine in its place."""
 TRIES = 3
 """Wrong tries that end a spoken code: 3 of a million guesses."""
-HEADLESS_TRIES = 1000
-"""Wrong tries that end a headless code. Nobody guesses 128 bits; a node with a stale code must not end a fresh one."""
+MANY_TRIES = 1000
+"""Wrong tries that end a headless or open one. Nobody guesses 128 bits, and what everybody knows need not be guessed;
+a node with a stale code must not end a fresh one."""
+OPEN_SLOT = 0
+"""Announced while an invitation is open to whoever asks."""
+MAX_OPEN = 3600.0
+"""Seconds for which it may be: somebody must be there to look who comes."""
+OPEN_USES = 64
+"""Machines that one open invitation lets in: a whole swarm, and not a stranger's thousands."""
 MAX_SPOKEN_SLOT = 999
 _PREFIX = "mycoswarm-join-"
 _KNOWN = frozenset(WORDS)
 _HINT = "a code looks like 7-guitar-lemon; `mycoswarm invite` on a member shows one"
+
+
+Kind = Literal["code", "headless", "open"]
 
 
 class Code(msgspec.Struct, frozen=True):
@@ -37,17 +48,26 @@ class Code(msgspec.Struct, frozen=True):
 
     text: str
     slot: int
-    headless: bool = False
+    kind: Kind = "code"
 
     @property
     def life(self) -> float:
-        """Seconds that it is good for."""
-        return HEADLESS_LIFE if self.headless else SPOKEN_LIFE
+        """Seconds that it is good for, where nothing else was said."""
+        return HEADLESS_LIFE if self.kind == "headless" else SPOKEN_LIFE
 
     @property
     def tries(self) -> int:
         """Wrong tries that end it."""
-        return HEADLESS_TRIES if self.headless else TRIES
+        return TRIES if self.kind == "code" else MANY_TRIES
+
+    @property
+    def uses(self) -> int:
+        """Machines that it lets in."""
+        return OPEN_USES if self.kind == "open" else 1
+
+
+OPEN = Code("open", OPEN_SLOT, "open")
+"""The code of every open invitation. `parse` does not take it: nobody types it."""
 
 
 def new_spoken(taken: Collection[int]) -> Code:
@@ -91,4 +111,4 @@ def _headless(encoded: str) -> Code:
     if len(secret) != 16:
         raise InvalidRequest("this headless invitation is damaged", "copy all of it, from `mycoswarm-join-` to the end")
     digest = hashlib.sha256(b"mycoswarm invitation slot\n" + secret).digest()
-    return Code(_PREFIX + encoded, MAX_SPOKEN_SLOT + 1 + int.from_bytes(digest[:4]), headless=True)
+    return Code(_PREFIX + encoded, MAX_SPOKEN_SLOT + 1 + int.from_bytes(digest[:4]), "headless")

@@ -1,34 +1,47 @@
-"""[io] The two ends of joining: the codes that this node has given out, and the way in by somebody else's."""
+"""[io] The two ends of joining: what this node has given out and who asks here, and the way in elsewhere."""
 
 import logging
-from collections.abc import Collection
-from typing import TypeVar
+from collections.abc import Callable, Collection
 
 import msgspec
 
 from mycoswarm.core.clock import Clock
-from mycoswarm.core.errors import InvalidRequest, MycoError, NotFound, PeerLost, WrongCode
+from mycoswarm.core.errors import MycoError, NotFound, PeerLost, Refused, WrongCode
+from mycoswarm.core.health import Problem
 from mycoswarm.core.ids import SwarmId
 from mycoswarm.fabric import codes, roster
-from mycoswarm.fabric.codes import Code
+from mycoswarm.fabric.codes import Code, Kind
+from mycoswarm.fabric.comparing import Asker
 from mycoswarm.fabric.identity import Identity, certified_id
-from mycoswarm.fabric.pairing import Admit, Inviter, Joiner, swarm_hash
+from mycoswarm.fabric.pairing import Inviter, Joined, Joiner, swarm_hash
 from mycoswarm.fabric.roster import Roster
 from mycoswarm.fabric.store import Store
 from mycoswarm.fabric.transport import JoinChannel
 from mycoswarm.fabric.wire import (
+    COMPARE_REVEAL_PATH,
+    COMPARE_START_PATH,
+    COMPARE_WAIT_PATH,
     JOIN_FINISH_PATH,
     JOIN_START_PATH,
-    Introduction,
+    CompareAnswer,
+    CompareOffer,
+    CompareReveal,
     JoinFinish,
     JoinOffer,
     JoinStart,
     JoinWelcome,
     Welcome,
+    decode_join,
+    printable,
 )
 
-_T = TypeVar("_T")
 _log = logging.getLogger(__name__)
+
+TOLD = 3600.0
+"""Seconds for which the owner is told of an invitation that was guessed at."""
+
+Admit = Callable[[Joined, Kind], Welcome]
+"""Lets a machine in and gives what it is told. May raise any MycoError; the invitation then stays good."""
 
 
 class _Kept(msgspec.Struct, frozen=True):
@@ -48,6 +61,7 @@ class Invitations:
         self._clock = clock
         self._admit = admit
         self._open: dict[int, Inviter] = {}
+        self._guessed: tuple[float, str] | None = None
 
     def restore(self, swarm: SwarmId) -> None:
         """Take up the headless codes of an earlier start."""
@@ -56,7 +70,7 @@ class Invitations:
             return
         try:
             kept = msgspec.json.decode(data, type=tuple[_Kept, ...])
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
             _log.warning("the kept invitations are damaged; make new ones with `mycoswarm invite --headless`")
             return
         now, wall = self._clock.monotonic(), self._clock.wall()
@@ -69,11 +83,18 @@ class Invitations:
     def invite(self, swarm: SwarmId, headless: bool, taken: Collection[int]) -> Code:
         """A new code. taken: slots that others announce."""
         self._tidy()
+        self._guessed = None
         code = codes.new_headless() if headless else codes.new_spoken({*taken, *self._open})
         self._open[code.slot] = Inviter(code, self._identity.certificate, swarm, self._clock.monotonic())
         if headless:
             self._keep()
         return code
+
+    def open(self, swarm: SwarmId, seconds: float) -> None:
+        """Let in whoever asks, for a while; a second time counts from now. Ends with a restart."""
+        self._guessed = None
+        now = self._clock.monotonic()
+        self._open[codes.OPEN_SLOT] = Inviter(codes.OPEN, self._identity.certificate, swarm, now, seconds)
 
     def slots(self) -> tuple[int, ...]:
         """Those whose codes can still let somebody in."""
@@ -81,27 +102,49 @@ class Invitations:
         return tuple(sorted(slot for slot, inviter in self._open.items() if inviter.open(now)))
 
     def start(self, message: JoinStart) -> JoinOffer:
+        """Raises NotFound, Refused, InvalidRequest."""
         inviter = self._open.get(message.slot)
         if inviter is None:
-            number = f" with the number {message.slot}" if message.slot <= codes.MAX_SPOKEN_SLOT else ""
+            number = f" with the number {message.slot}" if 0 < message.slot <= codes.MAX_SPOKEN_SLOT else ""
             raise NotFound(
                 f"this node has no open invitation{number}", "`mycoswarm invite` on a member of the swarm makes one"
             )
         return inviter.offer(message, self._clock.monotonic())
 
-    def finish(self, message: JoinFinish) -> JoinWelcome:
+    def finish(self, message: JoinFinish, source: str) -> JoinWelcome:
+        """Raises NotFound, Refused, WrongCode. source: the address of who asks."""
         inviter = next((one for one in self._open.values() if one.holds(message.run)), None)
         if inviter is None:
             raise NotFound("this attempt to join is not known any more", "start it again")
-        used = inviter.used
-        answer = inviter.welcome(message, self._clock.monotonic(), self._admit)
-        if inviter.code.headless and not used:
+        uses, now = inviter.uses_left, self._clock.monotonic()
+        try:
+            answer = inviter.welcome(message, now, lambda joined: self._admit(joined, inviter.code.kind), source)
+        except WrongCode:
+            if inviter.tries_left <= 0 and inviter.code.kind == "code":
+                self._guessed = (now, source)
+            raise
+        if inviter.code.kind == "headless" and inviter.uses_left != uses:
             self._keep()
         return answer
+
+    def problems(self) -> tuple[Problem, ...]:
+        """What the owner should know of the codes that were given out."""
+        if self._guessed is None or self._clock.monotonic() - self._guessed[0] >= TOLD:
+            return ()
+        source = self._guessed[1] or "an unknown address"
+        return (
+            Problem(
+                "invitation-guessed",
+                "warning",
+                f"an invitation ended after three wrong tries, the last from {source}",
+                "look who is at that address; `mycoswarm invite` makes a new code",
+            ),
+        )
 
     def clear(self) -> None:
         """End all codes."""
         self._open.clear()
+        self._guessed = None
         self._store.keep_invitations(None)
 
     def _tidy(self) -> None:
@@ -113,13 +156,13 @@ class Invitations:
         kept = [
             _Kept(inviter.code.text, wall + inviter.expires - now, inviter.swarm)
             for inviter in self._open.values()
-            if inviter.code.headless and inviter.open(now)
+            if inviter.code.kind == "headless" and inviter.open(now)
         ]
         self._store.keep_invitations(msgspec.json.encode(kept) if kept else None)
 
 
 class Let(msgspec.Struct, frozen=True):
-    """What joining has brought. address: at which the inviting node was."""
+    """What joining has brought. inviter: the certificate of the node that let us in; address: where it was."""
 
     roster: Roster
     welcome: Welcome
@@ -127,27 +170,70 @@ class Let(msgspec.Struct, frozen=True):
     address: str
 
 
-async def join_at(address: str, typed: bool, code: Code, identity: Identity, introduction: Introduction) -> Let:
+class Applicant(msgspec.Struct, frozen=True):
+    """This node as it asks to be let in. port: of its peer API, 0 for none. present: hash of its swarm, or empty."""
+
+    identity: Identity
+    name: str
+    port: int
+    present: str = ""
+
+    def elsewhere(self, swarm: str) -> None:
+        """Raises Refused where `swarm` (a hash) is the one this node belongs to."""
+        if swarm == self.present:
+            raise Refused("this machine belongs to that swarm already")
+
+
+async def join_at(address: str, typed: bool, code: Code, applicant: Applicant) -> Let:
     """Join by the node at HOST:PORT. Raises WrongCode, Refused, NotFound, PeerLost, InvalidRequest.
 
     Args:
         typed: the owner named the address; else only one of the local network is dialled.
     """
     channel = JoinChannel(address, typed)
-    joiner = Joiner(code, identity.certificate)
-    offer = _decode(await channel.post(JOIN_START_PATH, msgspec.json.encode(joiner.start())), JoinOffer)
-    finish = msgspec.json.encode(joiner.finish(offer, introduction))
+    joiner = Joiner(code, applicant.identity.certificate, applicant.identity.sign)
+    offer = decode_join(await _post(channel, JOIN_START_PATH, joiner.start()), JoinOffer)
+    applicant.elsewhere(offer.swarm)
+    finish = joiner.finish(offer, applicant.name, applicant.port)
     channel.pin(offer.certificate, certified_id(offer.certificate))
     try:
-        answer = await channel.post(JOIN_FINISH_PATH, finish)
+        answer = await _post(channel, JOIN_FINISH_PATH, finish)
     except PeerLost:
         # The code may be used up by now; the inviting node repeats its answer to the same message for a while.
-        answer = await channel.post(JOIN_FINISH_PATH, finish)
-    welcome = joiner.welcome(_decode(answer, JoinWelcome))
-    given = roster.decode(welcome.roster)
-    if swarm_hash(given.swarm) != offer.swarm or identity.id not in given.members():
-        raise WrongCode("the inviting node sent a roster that does not fit", "`mycoswarm invite` there, and try again")
-    return Let(given, welcome, offer.certificate, address)
+        answer = await _post(channel, JOIN_FINISH_PATH, finish)
+    welcome = joiner.welcome(decode_join(answer, JoinWelcome))
+    return _accepted(welcome, offer.swarm, offer.certificate, applicant, address)
+
+
+class Comparison:
+    """One attempt to be let in by comparing words, with the keeper at `address`. `begin`, then `ask` until it ends."""
+
+    def __init__(self, address: str, typed: bool, applicant: Applicant) -> None:
+        identity = applicant.identity
+        self.asker = Asker(identity.certificate, identity.sign, applicant.name, applicant.port)
+        self._address = address
+        self._channel = JoinChannel(address, typed)
+        self._applicant = applicant
+
+    async def begin(self, now: float) -> None:
+        """From here on there are words to compare. Raises Refused, Busy, NotFound, PeerLost, InvalidRequest."""
+        offer = decode_join(await _post(self._channel, COMPARE_START_PATH, self.asker.start()), CompareOffer)
+        self._applicant.elsewhere(offer.swarm)
+        reveal: CompareReveal = self.asker.reveal(offer, now)
+        self._channel.pin(offer.certificate, certified_id(offer.certificate))
+        decode_join(await _post(self._channel, COMPARE_REVEAL_PATH, reveal), CompareAnswer)
+
+    async def ask(self) -> Let | None:
+        """Tell the keeper what our owner says and hear how it stands; what joining has brought, once it is so.
+
+        Raises:
+            WrongCode: the keeper's roster does not fit. Else what the keeper refuses with, and PeerLost.
+        """
+        answer = decode_join(await _post(self._channel, COMPARE_WAIT_PATH, self.asker.wait()), CompareAnswer)
+        welcome = self.asker.heard(answer)
+        if welcome is None:
+            return None
+        return _accepted(welcome, self.asker.swarm, self.asker.keeper, self._applicant, self._address)
 
 
 def worst(problems: list[MycoError]) -> MycoError:
@@ -155,10 +241,23 @@ def worst(problems: list[MycoError]) -> MycoError:
     return min(problems, key=lambda one: (isinstance(one, PeerLost), isinstance(one, NotFound)))
 
 
-def _decode(data: bytes, kind: type[_T]) -> _T:
+async def _post(channel: JoinChannel, path: str, message: msgspec.Struct) -> bytes:
     try:
-        return msgspec.json.decode(data, type=kind)
-    except msgspec.DecodeError as problem:
-        raise InvalidRequest(
-            "the inviting node's answer is not one of joining", "run the same version of mycoswarm on both"
-        ) from problem
+        return await channel.post(path, msgspec.json.encode(message))
+    except MycoError as problem:
+        # Written by somebody who has proven nothing yet: no control characters of his on our owner's terminal.
+        problem.message, problem.hint = printable(problem.message, 300), printable(problem.hint, 300)
+        problem.args = (problem.message,)
+        raise
+
+
+def _accepted(welcome: Welcome, swarm: str, inviter: bytes, applicant: Applicant, address: str) -> Let:
+    """What was received, if it is what was promised. swarm: its hash. Raises WrongCode, InvalidRequest."""
+    given = roster.decode(welcome.roster)
+    mine = given.node_of(applicant.identity.certificate)
+    if swarm_hash(given.swarm) != swarm or mine is None or given.node_of(inviter) not in given.keepers():
+        raise WrongCode(
+            "the inviting node sent a roster that does not fit",
+            "something between the two machines may alter their messages; try again with a new invitation",
+        )
+    return Let(given, welcome, inviter, address)

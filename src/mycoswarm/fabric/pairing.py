@@ -9,10 +9,14 @@
 X, Y are SPAKE2 messages made from the code; both sides derive one key if and only if both know the code. All keys are
 taken from that key *and* a hash of everything said (versions, slot, both certificates, swarm, X, Y): whoever alters a
 byte in between, or puts his own certificate in, ends with other keys, and then neither confirmation nor seal opens.
-He has one guess for each try of a person, and nothing that he could go on guessing at alone.
+He has one guess for each try of a person, and nothing that he could go on guessing at alone. Sealed with it goes the
+joining machine's signature of that hash: nobody can have a certificate let in whose key he does not hold.
+
+An open invitation is the same exchange with a code that everybody knows: then it protects from nothing but a passive
+listener, and that is what its owner has asked for.
 
 Rules of this file: the joining side proves itself first, so that a stranger who asks learns nothing from the inviting
-side; a code ends with its first success, its last wrong try, or its time; `now` is injected.
+side; a code ends with its last use (its first, unless it is open), its last wrong try, or its time; `now` is injected.
 """
 
 import contextlib
@@ -34,7 +38,7 @@ from mycoswarm.core.errors import InvalidRequest, NotFound, Refused, WrongCode
 from mycoswarm.core.ids import SwarmId
 from mycoswarm.core.node import PROTOCOL
 from mycoswarm.fabric.codes import Code
-from mycoswarm.fabric.identity import certified_id
+from mycoswarm.fabric.identity import certified_id, verify
 from mycoswarm.fabric.wire import Introduction, JoinFinish, JoinOffer, JoinStart, JoinWelcome, Welcome
 
 RUN_LIFE = 30.0
@@ -44,6 +48,8 @@ MAX_RUNS = 16
 ANSWER_LIFE = 60.0
 """Seconds that the answer to a success is repeated to the same message, for a reply that was lost on the way."""
 
+_PROOF = b"mycoswarm join proof 1\n"
+"""Precedes what a joining machine signs, so that the signature is worth nothing anywhere else."""
 _NONCE = bytes(12)
 """Each key seals exactly one message, so the nonce need not vary."""
 
@@ -80,7 +86,8 @@ def _seal(key: bytes, keys: _Keys, content: msgspec.Struct) -> bytes:
 
 
 def _open(key: bytes, keys: _Keys, sealed: bytes, kind: type[_T]) -> _T | None:
-    with contextlib.suppress(InvalidTag, msgspec.DecodeError):
+    # What was sealed may still be nonsense: whoever knows the code may seal what he likes.
+    with contextlib.suppress(InvalidTag, msgspec.DecodeError, UnicodeError, RecursionError):
         return msgspec.json.decode(ChaCha20Poly1305(key).decrypt(_NONCE, sealed, keys.transcript), type=kind)
     return None
 
@@ -92,9 +99,10 @@ def _password(code: Code) -> bytes:
 class Joiner:
     """The joining side of one attempt. Call `start`, `finish`, `welcome` once each, in this order."""
 
-    def __init__(self, code: Code, certificate: bytes) -> None:
+    def __init__(self, code: Code, certificate: bytes, sign: Callable[[bytes], bytes]) -> None:
         self._code = code
         self._certificate = certificate
+        self._sign = sign
         self._spake = SPAKE2_A(_password(code))
         self._start: JoinStart | None = None
         self._keys: _Keys | None = None
@@ -103,7 +111,7 @@ class Joiner:
         self._start = JoinStart(PROTOCOL, self._code.slot, self._certificate, _share(self._spake))
         return self._start
 
-    def finish(self, offer: JoinOffer, introduction: Introduction) -> JoinFinish:
+    def finish(self, offer: JoinOffer, name: str, port: int) -> JoinFinish:
         """Raises Refused for another protocol, WrongCode for an offer that cannot be meant seriously."""
         assert self._start is not None
         if offer.protocol != PROTOCOL:
@@ -114,6 +122,7 @@ class Joiner:
         certified_id(offer.certificate)
         keys = _derive(_finish(self._spake, offer.share), self._start, offer)
         self._keys = keys
+        introduction = Introduction(name, port, self._sign(_PROOF + keys.transcript))
         return JoinFinish(offer.run, _confirm(keys.joiner_confirm, keys), _seal(keys.joiner_seal, keys, introduction))
 
     def welcome(self, answer: JoinWelcome) -> Welcome:
@@ -139,11 +148,12 @@ class _Run(msgspec.Struct):
 
 
 class Joined(msgspec.Struct, frozen=True):
-    """A machine that has proven to know the code."""
+    """A machine that has proven to be allowed in. name: printable. source: the address it called from, a hint."""
 
     certificate: bytes
     name: str
     port: int
+    source: str = ""
 
 
 Admit = Callable[[Joined], Welcome]
@@ -157,18 +167,18 @@ class Inviter:
         self.code = code
         self.swarm = swarm
         self.expires = now + (code.life if life is None else life)
-        self.used = False
+        self.uses_left = code.uses
         self.tries_left = code.tries
         self._certificate = certificate
         self._runs: dict[str, _Run] = {}
 
     def open(self, now: float) -> bool:
         """Whether the code can still let somebody in."""
-        return not self.used and self.tries_left > 0 and now < self.expires
+        return self.uses_left > 0 and self.tries_left > 0 and now < self.expires
 
     def finished(self, now: float) -> bool:
         """Whether it may be forgotten: nobody can still be owed its answer or the reason for its end."""
-        if self.used:
+        if self.uses_left <= 0:
             return now >= self._last_answer() + ANSWER_LIFE
         return now >= self.expires + ANSWER_LIFE
 
@@ -193,7 +203,7 @@ class Inviter:
         self._runs[offer.run] = _Run(now, _derive(_finish(spake, start.share), start, offer), start.certificate)
         return offer
 
-    def welcome(self, finish: JoinFinish, now: float, admit: Admit) -> JoinWelcome:
+    def welcome(self, finish: JoinFinish, now: float, admit: Admit, source: str = "") -> JoinWelcome:
         """Raises WrongCode with the tries that are left, Refused for a code that has ended, what `admit` raises."""
         run = self._runs.get(finish.run)
         if run is not None and run.answered is not None:
@@ -206,15 +216,17 @@ class Inviter:
         keys = run.keys
         proven = hmac.compare_digest(finish.confirm, _confirm(keys.joiner_confirm, keys))
         introduction = _open(keys.joiner_seal, keys, finish.sealed, Introduction) if proven else None
-        if introduction is None:
+        owner = introduction is not None and verify(run.certificate, introduction.proof, _PROOF + keys.transcript)
+        if introduction is None or not owner:
             del self._runs[finish.run]
             self.tries_left -= 1
             raise _wrong(self.tries_left)
-        answer_content = admit(Joined(run.certificate, introduction.name, introduction.port))
-        self.used = True
+        answer_content = admit(Joined(run.certificate, introduction.name, introduction.port, source))
+        self.uses_left -= 1
         answer = JoinWelcome(_confirm(keys.inviter_confirm, keys), _seal(keys.inviter_seal, keys, answer_content))
         run.answered = (finish, answer, now)
-        self._runs = {finish.run: run}
+        if self.uses_left <= 0:
+            self._runs = {finish.run: run}
         return answer
 
     def _last_answer(self) -> float:
@@ -222,7 +234,7 @@ class Inviter:
 
     def _must_be_open(self, now: float) -> None:
         again = "`mycoswarm invite` on a member makes a new one"
-        if self.used:
+        if self.uses_left <= 0:
             raise Refused("this code has already let a machine in", again)
         if self.tries_left <= 0:
             raise Refused("this code has ended after too many wrong tries", again)

@@ -1,7 +1,7 @@
 """[io] The peer API: what other nodes may ask of this one. A raw ASGI application.
 
     caller's certificate is in the roster   /peer/watch, /peer/roster and the handlers of the composition root
-    anyone else                             POST /join/start, POST /join/finish; small, few, and slowly
+    anyone else                             POST below /join/; small, few, and slowly
 
 Who the caller is comes from the connection (`server.CERTIFICATE`), and whether he is a member from the roster of this
 very moment. A handler is cancelled as soon as its caller goes away: only so is an engine freed during prefill.
@@ -20,21 +20,19 @@ from mycoswarm.core.clock import Clock
 from mycoswarm.core.errors import Busy, InvalidRequest, MycoError, NotFound, Refused
 from mycoswarm.core.ids import NodeId
 from mycoswarm.core.tasks import TaskGroup
+from mycoswarm.fabric.doorway import FairAllowance
 from mycoswarm.fabric.link import Link
+from mycoswarm.fabric.roster import MAX_BYTES as MAX_ROSTER
 from mycoswarm.fabric.server import ABORT, CERTIFICATE
 from mycoswarm.fabric.wire import (
-    JOIN_FINISH_PATH,
-    JOIN_START_PATH,
+    JOIN_PATH,
     MAX_BODY,
     MAX_JOIN_BODY,
     ROSTER_PATH,
     WATCH_PATH,
-    JoinFinish,
-    JoinOffer,
-    JoinStart,
-    JoinWelcome,
     Lines,
 )
+from mycoswarm.telemetry.health import Health
 
 _log = logging.getLogger(__name__)
 
@@ -46,11 +44,14 @@ KEEP_ALIVE = 1.0
 """Seconds of silence after which a blank line goes out on a stream; five missed ones are taken for our death."""
 LAST_WORDS = 0.2
 """Seconds that a stream's end may take to reach the wire."""
-MAX_JOINING = 16
-"""Strangers' requests worked on at one time."""
-JOIN_RATE, JOIN_BURST = 4.0, 16.0
-"""Strangers' requests per second, all together: each costs some 10 ms of curve arithmetic, so this is what a flood can
-burn, and a person needs two."""
+STRANGERS_PATIENCE = 5.0
+"""Seconds in which the body of a stranger's request must be complete: at most 4 KB."""
+MEMBERS_PATIENCE = 300.0
+"""Seconds in which that of a member must be: 65 MB over a wireless link that carries 2 Mbit/s."""
+JOIN_PACE = 4.0, 16.0
+"""Strangers' requests from one address, per second and at once; a person needs two."""
+JOIN_PACE_TOGETHER = 16.0, 64.0
+"""From all together: each costs some 10 ms of curve arithmetic, so a flood can burn 16 % of one core."""
 
 
 @dataclass(frozen=True)
@@ -72,15 +73,15 @@ class Gate:
     """What the peer API asks of the service behind it.
 
     caller: the member with this exact certificate (DER), by the roster of this moment.
-    take_roster: a member brings news that cannot wait to be pulled: it leaves.
+    take_roster: this member brings news that cannot wait to be pulled: it leaves, or has signed something.
+    join: the answer to a stranger's message of joining, by its path, from this address.
     accepted: a peer has opened a watch stream; the result takes its lines.
     """
 
     caller: Callable[[bytes], NodeId | None]
     roster: Callable[[], bytes]
-    take_roster: Callable[[bytes], Awaitable[None]]
-    join_start: Callable[[JoinStart], JoinOffer]
-    join_finish: Callable[[JoinFinish], JoinWelcome]
+    take_roster: Callable[[NodeId, bytes], Awaitable[None]]
+    join: Callable[[str, bytes, str], bytes]
     accepted: Callable[[Link], Callable[[bytes], None]]
     lost: Callable[[Link], None]
 
@@ -92,22 +93,24 @@ class _Gone(Exception):
 class PeerApp:
     """The ASGI application. `handlers` may be filled until the listener starts."""
 
-    def __init__(self, gate: Gate, clock: Clock) -> None:
+    def __init__(self, gate: Gate, clock: Clock, health: Health | None = None) -> None:
         self.handlers: dict[tuple[str, str], Handler] = {}
         self._gate = gate
         self._clock = clock
-        self._joining = 0
-        self._allowance = JOIN_BURST
-        self._allowed_at = clock.monotonic()
+        self._health = health or Health(clock)
+        self._joining = FairAllowance(JOIN_PACE, JOIN_PACE_TOGETHER, clock.monotonic())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         certificate = scope["state"].get(CERTIFICATE)
         caller = self._gate.caller(certificate) if certificate is not None else None
         reply = _Reply(send)
         try:
-            if scope["path"].startswith("/join/"):
+            if scope["path"].startswith(JOIN_PATH):
                 await self._join(scope, receive, reply)
             elif caller is None:
+                # Not that a machine which has just left asks whether it is still known: so it learns that it was heard.
+                if certificate is None or (scope["method"], scope["path"]) != ("GET", ROSTER_PATH):
+                    self._health.count("mycoswarm_strangers_refused_total", _host(scope))
                 raise Refused(
                     "this machine is not a member of the swarm", "`mycoswarm invite` on a member gives it a code"
                 )
@@ -125,31 +128,17 @@ class PeerApp:
             await reply.error(MycoError("the other node met a bug while answering", "its log says more"))
 
     async def _join(self, scope: Scope, receive: Receive, reply: "_Reply") -> None:
-        now = self._clock.monotonic()
-        self._allowance = min(JOIN_BURST, self._allowance + (now - self._allowed_at) * JOIN_RATE)
-        self._allowed_at = now
-        if self._joining >= MAX_JOINING or self._allowance < 1.0:
+        source = _host(scope)
+        body = await _body(scope, receive, MAX_JOIN_BODY, STRANGERS_PATIENCE)
+        if not self._joining.take(source, self._clock.monotonic()):
+            self._health.count("mycoswarm_joins_refused_total", source, reason="busy")
             raise Busy("too many machines are joining at once", "try again in a few seconds", retry_after=5.0)
-        self._allowance -= 1.0
-        self._joining += 1
-        try:
-            body = await _body(receive, MAX_JOIN_BODY)
-            try:
-                match (scope["method"], scope["path"]):
-                    case ("POST", path) if path == JOIN_START_PATH:
-                        answer = self._gate.join_start(msgspec.json.decode(body, type=JoinStart))
-                    case ("POST", path) if path == JOIN_FINISH_PATH:
-                        answer = self._gate.join_finish(msgspec.json.decode(body, type=JoinFinish))
-                    case _:
-                        raise NotFound("there is nothing at this address")
-            except msgspec.DecodeError as problem:
-                raise InvalidRequest("the message is not one of joining") from problem
-            await reply.whole(msgspec.json.encode(answer))
-        finally:
-            self._joining -= 1
+        if scope["method"] != "POST":
+            raise NotFound("there is nothing at this address")
+        await reply.whole(self._gate.join(scope["path"], body, source))
 
     async def _watch(self, caller: NodeId, scope: Scope, receive: Receive, reply: "_Reply") -> None:
-        link = Link(caller, dialled=False, address=address_of(scope["client"][0] if scope.get("client") else ""))
+        link = Link(caller, dialled=False, address=address_of(_host(scope)))
         on_line = self._gate.accepted(link)
         lines = Lines()
 
@@ -177,7 +166,9 @@ class PeerApp:
                 await asyncio.wait(both, timeout=LAST_WORDS, return_when=asyncio.ALL_COMPLETED)
             for task in done:
                 if isinstance(problem := task.exception(), MycoError):
-                    _log.warning("watch stream of %s: %s", caller[:8], problem.message)
+                    # Counted and told by `doctor`; a line each time would be a way to fill the disk.
+                    self._health.count("mycoswarm_lines_refused_total", _host(scope))
+                    _log.debug("watch stream of %s: %s", caller[:8], problem.message)
         finally:
             link.close()
             await tasks.close()
@@ -189,14 +180,15 @@ class PeerApp:
 
     async def _serve(self, caller: NodeId, scope: Scope, receive: Receive, reply: "_Reply") -> None:
         if scope["path"] == ROSTER_PATH and scope["method"] in ("GET", "POST"):
+            body = await _body(scope, receive, MAX_ROSTER, MEMBERS_PATIENCE, reply)
             if scope["method"] == "POST":
-                await self._gate.take_roster(await _body(receive, MAX_BODY))
+                await self._gate.take_roster(caller, body)
             await reply.whole(self._gate.roster())
             return
         handler = self.handlers.get((scope["method"], scope["path"]))
         if handler is None:
             raise NotFound(f"this node answers nothing at {scope['path']}", "is its version an older one?")
-        body = await _body(receive, MAX_BODY)
+        body = await _body(scope, receive, MAX_BODY, MEMBERS_PATIENCE, reply)
         request = PeerRequest(caller, scope["path"], scope["query_string"].decode("latin1"), body)
         tasks = TaskGroup()
         try:
@@ -237,21 +229,44 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-async def _body(receive: Receive, limit: int) -> bytes:
+async def _body(scope: Scope, receive: Receive, limit: int, patience: float, reply: "_Reply | None" = None) -> bytes:
+    """The whole body of a request, at most `limit` bytes and within `patience` seconds.
+
+    reply: may leave the connection open for the next request, once nothing of this one is left to come.
+    """
+    too_large = InvalidRequest(f"the request is larger than {limit} bytes")
+    announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    # The parser lets nothing but digits through.
+    if int(announced) > limit:
+        raise too_large
     data = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _Gone
-        data += message.get("body", b"")
-        if len(data) > limit:
-            raise InvalidRequest(f"the request is larger than {limit} bytes")
-        if not message.get("more_body", False):
-            return bytes(data)
+    try:
+        async with asyncio.timeout(patience):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise _Gone
+                data += message.get("body", b"")
+                if len(data) > limit:
+                    raise too_large
+                if not message.get("more_body", False):
+                    break
+    except TimeoutError:
+        raise InvalidRequest(f"the request did not arrive within {patience:g} s") from None
+    if reply is not None:
+        reply.last = False
+    return bytes(data)
+
+
+def _host(scope: Scope) -> str:
+    return str(scope["client"][0]).removeprefix("::ffff:") if scope.get("client") else ""
 
 
 class _Reply:
-    """One answer on its way out, whole or in pieces; an error finds its form by what has been sent already."""
+    """One answer on its way out, whole or in pieces; an error finds its form by what has been sent already.
+
+    last: the connection ends with it. So it does for strangers, and where the rest of a request would still come.
+    """
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -259,6 +274,7 @@ class _Reply:
         self._ended = False
         self._quiet = True
         self.streaming = False
+        self.last = True
 
     async def whole(self, body: bytes, status: int = 200) -> None:
         await self._start(status, (b"content-length", b"%d" % len(body)))
@@ -298,11 +314,12 @@ class _Reply:
 
     async def _start(self, status: int, *headers: tuple[bytes, bytes]) -> None:
         self._started = True
+        ending = ((b"connection", b"close"),) if self.last else ()
         await self._send(
             {
                 "type": "http.response.start",
                 "status": status,
-                "headers": [(b"content-type", b"application/x-ndjson"), *headers],
+                "headers": [(b"content-type", b"application/x-ndjson"), *headers, *ending],
             }
         )
 

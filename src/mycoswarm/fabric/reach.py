@@ -23,4 +23,7 @@ class Reach:
 
     def allows(self, address: str) -> bool:
         """Whether it may be dialled at all."""
-        return address in self._typed or is_local(address.rpartition(":")[0].strip("[]"))
+        host = address.rpartition(":")[0].strip("[]")
+        # A link-local address says nothing without the interface that it is meant on.
+        complete = not host.startswith("fe80:") or "%" in host
+        return address in self._typed or (complete and is_local(host))

@@ -1,12 +1,10 @@
 """[io] The fabric of one node: carries out what membership commands, and tells it what happens.
 
-Decisions are elsewhere (`membership`, `roster`, `pairing`); this module owns the sockets, files, timers and tasks, and
-the one order in which a new roster takes effect: disk, TLS, open connections, membership.
+Decisions are elsewhere (`membership`, `roster`, `pairing`). This module puts the parts together and owns the sockets,
+timers and tasks: `trust` is the roster in force, `admission` whom it lets in, `entry` its way into a swarm and out.
 """
 
 import asyncio
-import contextlib
-import hashlib
 import itertools
 import logging
 import random
@@ -16,62 +14,45 @@ from collections.abc import Callable
 import msgspec
 
 from mycoswarm.core.clock import Clock, SystemClock
-from mycoswarm.core.errors import InvalidRequest, MycoError, NotFound, PeerLost, Refused, WrongCode
-from mycoswarm.core.ids import NodeId, SwarmId, short
-from mycoswarm.core.node import PROTOCOL, NearbySwarm, NodeRecord, NodeView, SwarmInfo
+from mycoswarm.core.errors import InvalidRequest
+from mycoswarm.core.health import Problem
+from mycoswarm.core.ids import NodeId, short
+from mycoswarm.core.node import PROTOCOL, NearbySwarm, NodeRecord, NodeView, StateChange, SwarmInfo
 from mycoswarm.core.paths import Paths
 from mycoswarm.core.settings import Settings
-from mycoswarm.core.tasks import TaskGroup
-from mycoswarm.core.views import Invitation
-from mycoswarm.fabric import codes, membership, roster, tls
-from mycoswarm.fabric.identity import Identity, load_or_create
-from mycoswarm.fabric.joining import Invitations, Let, join_at, worst
+from mycoswarm.core.tasks import TaskGroup, repeat
+from mycoswarm.core.views import Admitted, Comparing, Expelled, Invitation, Joined, Rotated, Waiting
+from mycoswarm.fabric import codes, membership, tls
+from mycoswarm.fabric.addresses import joined, with_port
+from mycoswarm.fabric.admission import Admission, Surroundings
+from mycoswarm.fabric.entry import Around, Departure, Entry
+from mycoswarm.fabric.files import keep
+from mycoswarm.fabric.identity import Identity
 from mycoswarm.fabric.link import Link
-from mycoswarm.fabric.mdns import SOLO, Announcement, Discovery, mark_of, own_addresses, recognise
+from mycoswarm.fabric.mdns import SOLO, Announcement, Discovery, mark_of, recognise
 from mycoswarm.fabric.membership import LinkId, Membership
-from mycoswarm.fabric.pairing import Joined, swarm_hash
+from mycoswarm.fabric.pairing import swarm_hash
 from mycoswarm.fabric.peer_app import Gate, Handler, PeerApp
 from mycoswarm.fabric.reach import Reach
-from mycoswarm.fabric.roster import Roster
 from mycoswarm.fabric.server import PeerServer, bind
 from mycoswarm.fabric.store import Store
 from mycoswarm.fabric.transport import DialFailed, Directory, PeerTransport, Transport
-from mycoswarm.fabric.wire import (
-    ROSTER_PATH,
-    Beat,
-    Introduction,
-    Message,
-    Welcome,
-    decode,
-    encode,
-)
+from mycoswarm.fabric.trust import Effects, Trust, own_identity
+from mycoswarm.fabric.wire import Beat, Message, decode, encode
+from mycoswarm.telemetry.health import Health
 
 _log = logging.getLogger(__name__)
 
-DEFAULT_PEER_PORT = 6927
 PUBLISH_EVERY = 0.25
 """Seconds between two records on the wire: queues change with every request, and peers need no more than this."""
 LOOK_ROUND = 5.0
-"""Seconds between looks at this machine's addresses and at invitations that have ended."""
+"""Seconds between looks at invitations that have ended, and at whom multicast has brought."""
+FOLLOW = 1.0
+"""Seconds between looks at this machine's addresses; one costs 0.15 ms."""
 PROBE_EVERY = 3
 """Looks round between tries of the addresses in `peers` that no member is known at."""
-FIND = 5.0
-"""Seconds in which an inviting node must have been heard of."""
 LAST_WORDS = 0.3
 """Seconds in which goodbyes must have reached the wire when the node ends."""
-RETRY_FIRST, RETRY_LATE = 2.0, 30.0
-"""Seconds between tries of a headless join."""
-
-
-class Departure(msgspec.Struct, frozen=True):
-    """How a leave went. swarm: its name. told: of the `members` other ones, those that have taken note.
-
-    Where some are told the rest hear it from them; where none is, the swarm goes on trusting this node.
-    """
-
-    swarm: str
-    told: int
-    members: int
 
 
 class Fabric:
@@ -81,6 +62,7 @@ class Fabric:
         name: of this node, for people.
         make_record: what the node says of itself when it starts; later changes come by `publish`. The fabric sets
             `id`, `incarnation` and `seq` of every record itself, whatever stands there.
+        health: where attacks are counted; what is wrong with the fabric is told to it.
 
     With `announce = "no"` it is private: no multicast, no listener; it reaches members, and none reaches it.
     """
@@ -92,35 +74,64 @@ class Fabric:
         settings: Settings,
         make_record: Callable[[], NodeRecord],
         clock: Clock | None = None,
+        health: Health | None = None,
     ) -> None:
         self._paths = paths
         self._name = name
         self._settings = settings
         self._make_record = make_record
         self._clock: Clock = clock or SystemClock()
+        self._health = health or Health(self._clock)
+        self._health.source(self.problems)
         self._private = settings.announce == "no"
-        self._identity: Identity = load_or_create(paths.state)
         self._store = Store(paths.state)
-        self._roster: Roster | None = None
+        self._identity: Identity = own_identity(paths.state, self._store)
         self._membership: Membership
         self._server: PeerServer | None = None
+        self._discovery: Discovery | None = None
+        self._tasks = TaskGroup()
         self._context = tls.server_context(self._identity)
         self._reach = Reach()
-        directory = Directory(self._certificate, self._called, self._addresses, self._reach.is_typed)
+        directory = Directory(
+            self._certificate,
+            self._called,
+            self._addresses,
+            self._reach.is_typed,
+            lambda address: self._health.count("mycoswarm_impostors_total", address),
+        )
         self._transport = PeerTransport(self._identity, directory)
-        self._discovery: Discovery | None = None
-        self._invitations = Invitations(self._identity, self._store, self._clock, self._admit)
+        effects = Effects(
+            cut=self._cut,
+            tell=self._feed,
+            gone_solo=self._gone_solo,
+            announce=self._roster_changed,
+            up=lambda: tuple(view.id for view in self.nodes() if view.state == "up"),
+        )
+        self._trust = Trust(
+            self._identity, name, self._store, self._context, self._transport, effects, self._tasks, self._health
+        )
+        surroundings = Surroundings(
+            seen=self._seen,
+            port=lambda: self.peer_port or 0,
+            addresses=lambda: dict(self._membership.addresses()),
+            announce=self._announce,
+        )
+        self._admission = Admission(
+            self._identity, name, self._store, self._trust, surroundings, self._clock, self._health
+        )
+        around = Around(seen=self._seen, peers=lambda: self._peers, port=lambda: self.peer_port or 0, hint=self._feed)
+        self._entry = Entry(
+            self._identity, name, self._store, self._trust, self._reach, around, self._tasks, self._clock
+        )
         gate = Gate(
-            caller=self._caller,
-            roster=self._written_roster,
-            take_roster=self._merge,
-            join_start=self._invitations.start,
-            join_finish=self._invitations.finish,
+            caller=self._trust.caller,
+            roster=self._trust.written,
+            take_roster=self._trust.take_news,
+            join=self._admission.answer,
             accepted=self._accepted,
             lost=self._lost,
         )
-        self._app = PeerApp(gate, self._clock)
-        self._tasks = TaskGroup()
+        self._app = PeerApp(gate, self._clock, self._health)
         self._links: dict[LinkId, Link] = {}
         self._accepted_ids: dict[Link, LinkId] = {}
         self._dialled: dict[LinkId, asyncio.Task[None]] = {}
@@ -133,11 +144,9 @@ class Fabric:
         self._marks: dict[str, tuple[str, ...]] = {}
         self._salt = secrets.token_hex(4)
         self._mine: tuple[str, str] | None = None
-        self._problem = ""
+        # The host of another machine that announces itself under this node's id.
+        self._twin: str | None = None
         self._peers: tuple[str, ...] = ()
-        self._departure: Departure | None = None
-        # Joining, founding and leaving take their time, and each decides by the roster that it finds at first.
-        self._turn = asyncio.Lock()
         self._started = False
         self._closing = False
 
@@ -182,24 +191,19 @@ class Fabric:
         self._peers = tuple(_configured(peer) for peer in self._settings.peers)
         for peer in self._peers:
             self._reach.typed(peer)
-        self._roster = self._store.roster()
-        if self._roster is not None and self.id not in self._roster.members():
-            self._problem = "this node was removed from its swarm"
-            self._roster = None
+        self._trust.load()
         if not self._private:
-            self._server = PeerServer(self._app, self._context, bind(self._settings.peer_port))
+            listener = bind(self._settings.peer_port)
+            self._server = PeerServer(self._app, self._context, listener, self._health, self._is_member, self._clock)
         self._record = self._make_record()
         first = msgspec.structs.replace(self._outgoing(), id=self.id, incarnation=self._store.next_incarnation(), seq=0)
         jitter = random.Random()  # noqa: S311 - nothing is to be guessed here
         self._membership = Membership(first, secrets.token_hex(8), self.peer_port or 0, jitter, self._reach.allows)
-        if self._roster is not None:
-            self._invitations.restore(self._roster.swarm)
-            for member in self._roster.members().values():
-                tls.trust(self._context, member.certificate)
+        self._admission.restore()
         self._started = True
         if self._server is not None:
             await self._server.start()
-        self._tell_membership()
+        self._trust.tell_membership()
         for node, addresses in self._store.addresses().items():
             for address in addresses:
                 # Only what may be dialled is kept there: what lies elsewhere was typed by the owner at some time.
@@ -207,10 +211,15 @@ class Fabric:
                     self._reach.typed(address)
                 self._feed(membership.AddressHint(node, address))
         if self._server is not None:
-            self._discovery = Discovery(self._server.port, self._heard)
+            self._discovery = Discovery(
+                self._server.port,
+                self._heard,
+                lambda reason: self._health.count("mycoswarm_announcements_dropped_total", reason=reason),
+            )
             await self._discovery.start()
             await self._announce()
         self._tasks.start(self._look_round(), "look round")
+        self._tasks.start(repeat(self._follow_network, FOLLOW, "following this machine's addresses"), "follow network")
 
     async def close(self) -> None:
         """Say goodbye, take the announcement back, end everything. Under a second; safe after a failed start.
@@ -240,12 +249,12 @@ class Fabric:
     @property
     def swarm(self) -> SwarmInfo | None:
         """The swarm this node belongs to, None while it is solo."""
-        held = self._roster
-        if held is None:
-            return None
-        return SwarmInfo(
-            held.swarm, held.name, len(held.members()), held.keepers(), roster.founder_of(held.swarm) == self.id
-        )
+        return self._trust.swarm
+
+    @property
+    def links(self) -> int:
+        """Watch streams that are open or being opened."""
+        return len(self._links)
 
     def nodes(self) -> tuple[NodeView, ...]:
         """This node first, then every member of the swarm, also those never met, by name."""
@@ -255,8 +264,17 @@ class Fabric:
         )
         # As of the last look round: asking the system costs more than all the rest of a request's placement.
         own = self._discovery.addresses if self._discovery is not None else ()
-        addresses = tuple(_joined(address, self.peer_port) for address in own)
+        addresses = tuple(joined(address, self.peer_port) for address in own)
         return (msgspec.structs.replace(mine, name=self._name, record=counted, addresses=addresses), *others)
+
+    def history(self, node: NodeId) -> tuple[StateChange, ...]:
+        """The changes of a member's state as seen here, with their reasons, newest first."""
+        return self._membership.history(node, self._clock.monotonic())
+
+    def added_by(self, node: NodeId) -> NodeId | None:
+        """The keeper that let a member in, itself where it founded the swarm; None for who is no member."""
+        member = self._trust.roster.members().get(node) if self._trust.roster is not None else None
+        return member.added_by if member is not None else None
 
     def publish(self, record: NodeRecord) -> None:
         """This node's record changed; members hear of it within PUBLISH_EVERY. Its counting is done here."""
@@ -269,7 +287,7 @@ class Fabric:
     def nearby(self) -> tuple[NearbySwarm, ...]:
         """Other swarms, and solo nodes, that announce themselves here. Hints."""
         found: dict[str, list[Announcement]] = {}
-        mine = swarm_hash(self._roster.swarm) if self._roster is not None else None
+        mine = swarm_hash(self._trust.roster.swarm) if self._trust.roster is not None else None
         for seen in self._seen():
             if seen.swarm != mine:
                 found.setdefault("" if seen.swarm == SOLO else seen.swarm, []).append(seen)
@@ -278,102 +296,86 @@ class Fabric:
                 swarm,
                 # A node that was killed and started again may be announced twice for a while.
                 len({one.addresses for one in members}),
-                tuple(sorted({slot for one in members for slot in one.slots if slot <= codes.MAX_SPOKEN_SLOT})),
+                tuple(sorted({slot for one in members for slot in one.slots if 0 < slot <= codes.MAX_SPOKEN_SLOT})),
+                any(codes.OPEN_SLOT in one.slots for one in members),
             )
             for swarm, members in sorted(found.items())
         )
 
-    def warnings(self) -> tuple[str, ...]:
-        """What the owner should put right, a sentence each."""
-        found = list(self._membership.warnings())
-        if self._problem:
-            found.append(self._problem)
+    def problems(self) -> tuple[Problem, ...]:
+        """What the owner should put right."""
+        found = [*self._trust.problems(), *self._admission.problems()]
+        if self._started:
+            found.extend(self._membership.problems())
         if self._discovery is not None and self._discovery.problem:
             found.append(
-                f"{self._discovery.problem}: name another member with --peer HOST, so that they find each other"
-            )
-        if self._roster is not None:
-            found.extend(
-                f"{self._called(node)} has signed two different histories: was it restored from a backup?"
-                for node in self._roster.forked()
+                Problem(
+                    "multicast",
+                    "warning",
+                    self._discovery.problem,
+                    "name another member with --peer HOST, so that they find each other",
+                )
             )
         return tuple(found)
 
-    async def invite(self, headless: bool = False, name: str = "") -> Invitation:
+    # Who belongs to the swarm.
+
+    async def invite(self, headless: bool = False, name: str = "", open_for: float = 0.0) -> Invitation:
         """A code that lets one machine in; founds a swarm (called `name`) where this node is solo.
 
-        Raises:
-            Refused: this node is no keeper, or private.
-        """
-        if self._server is None:
-            raise Refused(
-                "this node takes no connections, so nobody could join by it", "start it with `mycoswarm up` first"
-            )
-        async with self._turn:
-            founded = self._roster is None
-            held = self._roster
-            if held is None:
-                swarm = SwarmId(f"{self.id}-{secrets.token_hex(10)}")
-                held = roster.found(
-                    swarm, name or f"{self._name}'s swarm", self._identity.certificate, self._name, self._identity.sign
-                )
-                await self._take_roster(held)
-            held.must_be_keeper(self.id)
-            taken = {slot for seen in self._seen() for slot in seen.slots}
-            code = self._invitations.invite(held.swarm, headless, taken)
-            await self._announce()
-            return Invitation(code.text, code.life, held.name, founded)
+        Args:
+            open_for: seconds for which whoever asks is let in, without a code.
 
-    async def join(self, code: str, address: str | None = None) -> SwarmInfo:
-        """Become a member by somebody's code.
+        Raises:
+            Refused: this node is no keeper, or private. InvalidRequest: open for too long, or headless and open.
+        """
+        return await self._admission.invite(headless, name, open_for)
+
+    async def join(self, code: str = "", address: str | None = None, move: bool = False) -> Joined:
+        """Become a member by somebody's code, or by an open invitation where `code` is empty.
 
         Args:
             address: HOST[:PORT] of the inviting node; without it, it is found by its announcement or in `peers`.
+            move: leave the present swarm for it, once the new one has let this node in.
 
         Raises:
-            InvalidRequest: no code could look so. WrongCode: with the tries that are left in `data`.
-            NotFound: no inviting node is there. Refused: already a member, or the code has ended.
+            InvalidRequest: no code could look so, or several swarms have an open invitation.
+            WrongCode: with the tries that are left in `data`. NotFound: no inviting node is there.
+            Refused: a member already (without `move`), or needed where it is, or the code has ended.
         """
-        parsed = codes.parse(code)
-        typed = _with_port(address) if address is not None else None
-        if typed is not None:
-            self._reach.typed(typed)
-        async with self._turn:
-            return await self._join(parsed, typed)
+        return await self._entry.join(code, address, move)
 
-    async def _join(self, code: codes.Code, address: str | None) -> SwarmInfo:
-        self._must_be_solo()
-        introduction = Introduction(self._name, self.peer_port or 0)
-        problems: list[MycoError] = []
-        tried: set[str] = set()
-        deadline = self._clock.monotonic() + FIND
-        while not problems:
-            for candidates in self._inviting(code, address):
-                for candidate in candidates:
-                    if candidate in tried:
-                        continue
-                    tried.add(candidate)
-                    try:
-                        let = await join_at(
-                            candidate, self._reach.is_typed(candidate), code, self._identity, introduction
-                        )
-                    except PeerLost as problem:
-                        problems.append(problem)
-                    except MycoError as problem:
-                        problems.append(problem)
-                        break
-                    else:
-                        return await self._let_in(let)
-            if self._clock.monotonic() >= deadline or address is not None:
-                break
-            await asyncio.sleep(0.2)
-        if problems:
-            raise worst(problems)
-        raise NotFound(
-            "no node with this invitation was found",
-            "is it on the same network, and the code still open? Where multicast is blocked, name it: "
-            "`mycoswarm join CODE --peer HOST`",
-        )
+    async def compare(self, address: str = "", swarm: str = "", move: bool = False) -> Comparing:
+        """Ask a keeper to be let in by words that both screens show; `comparing` tells how it goes on.
+
+        Args:
+            address: HOST[:PORT] of a keeper. swarm: `NearbySwarm.swarm`, where several are near. move: as in `join`.
+
+        Raises:
+            InvalidRequest: several swarms are near. NotFound: none is. Busy: too many ask there already.
+            Refused: no keeper answers; a member already (without `move`), or needed where it is.
+        """
+        return await self._entry.compare(address or None, swarm, move)
+
+    def comparing(self, run: str) -> Comparing:
+        """How it stands with one attempt of `compare`. Raises NotFound."""
+        return self._entry.comparing(run)
+
+    async def compared(self, run: str, same: bool) -> Comparing:
+        """Whether both screens show the same words, as this node's owner says. Raises NotFound."""
+        return await self._entry.compared(run, same)
+
+    def waiting(self) -> tuple[Waiting, ...]:
+        """Machines that ask this keeper to be let in by comparing words, the one that has waited longest first."""
+        return self._admission.waiting()
+
+    async def admit(self, run: str, same: bool) -> Admitted:
+        """What this keeper's owner says of one of them; it is let in once its own owner has said the same.
+
+        Raises:
+            NotFound: it does not wait any more. Refused: this node is no keeper.
+        """
+        return await self._admission.admit(run, same)
 
     async def headless_join(self, code: str) -> None:
         """Join by `code` as soon as its inviting node can be found; a code that was used once is never used again.
@@ -381,24 +383,7 @@ class Fabric:
         Raises:
             InvalidRequest, WrongCode, Refused: trying again is of no use.
         """
-        digest = hashlib.sha256(codes.parse(code).text.encode()).hexdigest()
-        if self._store.used_code() == digest:
-            return
-        wait = RETRY_FIRST
-        # The owner may join or found a swarm by hand in the meantime.
-        while self._roster is None:
-            try:
-                joined = await self.join(code)
-            except (InvalidRequest, WrongCode, Refused):
-                raise
-            except MycoError as problem:
-                _log.info("not joined yet: %s", problem.message)
-                await asyncio.sleep(wait)
-                wait = min(RETRY_LATE, wait * 2)
-            else:
-                self._store.keep_used_code(digest)
-                _log.info("joined '%s'", joined.name)
-                return
+        await self._entry.headless_join(code)
 
     async def leave(self, force: bool = False) -> str:
         """Leave the swarm and forget it; returns its name. The members that are up hear of it first.
@@ -408,194 +393,75 @@ class Fabric:
         Raises:
             Refused: solo; or the only keeper while others belong to it (unless `force`).
         """
-        async with self._turn:
-            self._departure = await self._leave(force)
-        return self._departure.swarm
+        return (await self._entry.leave(force)).swarm
 
     @property
     def last_departure(self) -> Departure | None:
         """How the last `leave` since the start went."""
-        return self._departure
+        return self._entry.last_departure
 
-    async def _leave(self, force: bool) -> Departure:
-        held = self._roster
-        if held is None:
-            raise Refused("this node belongs to no swarm", "`mycoswarm join CODE` joins one")
-        if held.keepers() == (self.id,) and len(held.members()) > 1 and not force:
-            raise Refused(
-                "this node is the swarm's only keeper: without it nobody could be let in any more",
-                "let the other machines leave first",
-            )
-        farewell = held.leave(self.id, self._identity.sign).encode()
-        up = [view.id for view in self.nodes() if view.state == "up"]
-        told = sum(await asyncio.gather(*(self._bring(node, farewell) for node in up)))
-        members = len(held.members()) - 1
-        if members and not told:
-            _log.warning(
-                "none of the other %d members of '%s' could be told that this node has left: they go on trusting it",
-                members,
-                held.name,
-            )
-        await self._go_solo()
-        return Departure(held.name, told, members)
+    async def remove(self, node: NodeId) -> Expelled:
+        """Take a member out of the swarm for ever. Raises Refused, naming who may; NotFound."""
+        return await self._trust.remove(node)
 
-    # The roster.
+    async def add_keeper(self, node: NodeId) -> SwarmInfo:
+        """Let a member sign, too. Raises Refused, naming who may."""
+        return await self._trust.add_keeper(node)
 
-    async def _take_roster(self, new: Roster) -> None:
-        """Make `new` the roster in force."""
-        before = self._roster
-        if self.id not in new.members():
-            self._problem = f"this node was removed from '{new.name}'"
-            await self._go_solo()
-            return
-        self._store.keep_roster(new)
-        self._roster = new
-        self._problem = ""
-        known = before.members() if before is not None else {}
-        for node, member in new.members().items():
-            if node not in known or known[node].certificate != member.certificate:
-                tls.trust(self._context, member.certificate)
-        await self._cut_strangers(set(known))
-        self._tell_membership()
-        self._heard()
-        await self._announce()
+    async def remove_keeper(self, node: NodeId) -> SwarmInfo:
+        """Make a keeper an ordinary member. Raises Refused, naming who may."""
+        return await self._trust.remove_keeper(node)
 
-    async def _go_solo(self) -> None:
-        known = set(self._roster.members()) if self._roster is not None else set[NodeId]()
-        self._store.keep_roster(None)
-        _keep("the addresses of former members are not forgotten", lambda: self._store.keep_addresses({}))
-        self._roster = None
-        self._invitations.clear()
-        self._execute(self._membership.goodbye())
-        self._tell_membership()
-        await self._cut_strangers(known)
-        await self._announce()
+    async def recover(self, phrase: str, without: tuple[NodeId, ...]) -> SwarmInfo:
+        """Make this node a keeper by the recovery phrase, and take `without` out for ever.
 
-    async def _cut_strangers(self, known: set[NodeId]) -> None:
-        held = self._roster
-        for node in known:
-            if held is None or node not in held.members():
-                await self._transport.forget(node)
-        if self._server is not None:
-            self._server.cut(lambda certificate: held is not None and held.node_of(certificate) is not None)
+        Raises:
+            InvalidRequest: a word is none of any phrase. Refused: it is another swarm's, or this node has no swarm.
+        """
+        return await self._trust.recover(phrase, without)
 
-    def _tell_membership(self) -> None:
-        held = self._roster
-        if held is None:
-            self._feed(membership.MembersChanged((), frozenset(), ""))
-            return
-        members = tuple(membership.Member(one.id, one.name) for one in held.members().values())
-        self._feed(membership.MembersChanged(members, held.removed(), held.digest))
-
-    async def _merge(self, data: bytes) -> None:
-        if self._roster is None:
-            return
-        merged = self._roster.merge(roster.decode(data, self._roster))
-        if merged.digest != self._roster.digest:
-            await self._take_roster(merged)
-
-    async def _pull_roster(self, node: NodeId) -> None:
-        try:
-            await self._merge(await self._transport.request(node, "GET", ROSTER_PATH))
-        except MycoError as problem:
-            _log.warning("the roster of %s was not taken: %s", self._called(node), problem.message)
-
-    async def _bring(self, node: NodeId, farewell: bytes) -> bool:
-        """Tell a member that this node has left. Returns whether it has taken note."""
-        # Its reading the news is what breaks this connection, so an answer is not to be expected.
-        with contextlib.suppress(MycoError):
-            await self._transport.request(node, "POST", ROSTER_PATH, farewell, timeout=1.0)
-        # Who has taken note refuses this node from then on; whatever else happens proves nothing.
-        try:
-            await self._transport.request(node, "GET", ROSTER_PATH, timeout=1.0)
-        except Refused:
-            return True
-        except MycoError as problem:
-            _log.info("%s may not know that this node leaves: %s", self._called(node), problem.message)
-        return False
-
-    def _admit(self, joined: Joined) -> Welcome:
-        held = self._roster
-        if held is None:
-            raise Refused("this node has left the swarm of the invitation")
-        new = held.admit(joined.certificate, joined.name, self.id, self._identity.sign)
-        # On disk and in TLS before the answer leaves: the newcomer connects as soon as it has it.
-        self._store.keep_roster(new)
-        self._roster = new
-        tls.trust(self._context, joined.certificate)
-        self._tell_membership()
-        self._tasks.start(self._announce(), "announce")
-        addresses = dict(self._membership.addresses())
-        addresses[self.id] = tuple(_joined(address, self.peer_port) for address in own_addresses())[:4]
-        return Welcome(new.encode(), addresses)
-
-    def _must_be_solo(self) -> None:
-        if self._roster is not None:
-            raise Refused(
-                f"this node already belongs to '{self._roster.name}'", "`mycoswarm leave` first, then join again"
-            )
-
-    async def _let_in(self, let: Let) -> SwarmInfo:
-        self._must_be_solo()
-        await self._take_roster(let.roster)
-        inviter = let.roster.node_of(let.inviter)
-        if inviter is not None:
-            self._feed(membership.AddressHint(inviter, let.address))
-        for node, addresses in let.welcome.addresses.items():
-            for address in addresses:
-                self._feed(membership.AddressHint(node, address))
-        joined = self.swarm
-        assert joined is not None
-        return joined
+    async def rotate(self) -> Rotated:
+        """Give this machine a new key; then close this and start another, which is the new node. Raises Refused."""
+        return await self._trust.rotate()
 
     # Finding others.
 
     def _seen(self) -> tuple[Announcement, ...]:
         return self._discovery.seen() if self._discovery is not None else ()
 
-    def _inviting(self, code: codes.Code, address: str | None) -> list[tuple[str, ...]]:
-        """Nodes that may have given out `code`, each with its addresses."""
-        if address is not None:
-            return [(address,)]
-        announced = [seen.addresses for seen in self._seen() if code.slot in seen.slots]
-        return announced + [(peer,) for peer in self._peers]
-
     def _heard(self) -> None:
         """Announcements or roster have changed: which of them are members?"""
-        held = self._roster
+        held = self._trust.roster
+        fresh: dict[str, tuple[str, ...]] = {}
+        self._twin = None
         if held is not None:
             mine = swarm_hash(held.swarm)
-            fresh: dict[str, tuple[str, ...]] = {}
             for seen in self._seen():
                 if seen.swarm != mine:
                     continue
-                fresh[seen.mark] = seen.addresses
-                if self._marks.get(seen.mark) == seen.addresses:
-                    continue
                 node = recognise(seen.mark, held.swarm, held.members())
                 if node == self.id:
-                    self._problem = (
-                        "another machine uses this node's identity: was a disk copied? Remove node.key from the state "
-                        "directory of one of them and let it join as a new node"
-                    )
-                elif node is None:
-                    # Its admission may not have reached this node yet: look again when the roster changes.
-                    del fresh[seen.mark]
-                else:
-                    for address in seen.addresses:
-                        self._feed(membership.AddressHint(node, address, fresh=True))
-            self._marks = fresh
+                    self._twin = seen.addresses[0].rpartition(":")[0]
+                    self._feed(membership.TwinSeen(self._twin))
+                elif node is not None:
+                    # Who is not recognised is looked at again: its admission may not have reached this node yet.
+                    fresh[seen.mark] = seen.addresses
+                    if self._marks.get(seen.mark) != seen.addresses:
+                        # The likeliest is said last: what is newest is tried first.
+                        for address in reversed(seen.addresses):
+                            self._feed(membership.AddressHint(node, address, fresh=True))
+        self._marks = fresh
         self._changed()
 
     async def _announce(self) -> None:
         if self._discovery is None or self._closing:
             return
-        swarm = self._roster.swarm if self._roster is not None else None
+        swarm = self._trust.roster.swarm if self._trust.roster is not None else None
         # A solo node's mark is random; it is made once for each swarm, so that an unchanged announcement stays so.
         if self._mine is None or self._mine[0] != (swarm or ""):
             self._mine = (swarm or "", mark_of(self.id, swarm, self._salt))
         await self._discovery.announce(
-            Announcement(PROTOCOL, self._mine[1], swarm_hash(swarm) if swarm else SOLO, self._invitations.slots())
+            Announcement(PROTOCOL, self._mine[1], swarm_hash(swarm) if swarm else SOLO, self._admission.slots())
         )
 
     async def _look_round(self) -> None:
@@ -608,13 +474,16 @@ class Fabric:
             await asyncio.sleep(LOOK_ROUND)
 
     async def _look(self, turn: int) -> None:
-        # `start` has just done the first of these.
-        if turn and self._discovery is not None and await self._discovery.refresh():
-            self._feed(membership.NetworkChanged())
         await self._announce()
-        if self._roster is not None and turn % PROBE_EVERY == 0:
+        if self._twin is not None:
+            self._feed(membership.TwinSeen(self._twin))
+        if self._trust.roster is not None and turn % PROBE_EVERY == 0:
             for peer in self._peers:
                 await self._probe(peer)
+
+    async def _follow_network(self) -> None:
+        if self._discovery is not None and await self._discovery.refresh():
+            self._feed(membership.NetworkChanged())
 
     async def _probe(self, address: str) -> None:
         """Which member is at an address that the owner named?"""
@@ -622,7 +491,7 @@ class Fabric:
             return
         host, _, port = address.rpartition(":")
         certificate = await tls.certificate_at(host.strip("[]"), int(port), 2.0)
-        node = self._roster.node_of(certificate) if certificate is not None and self._roster is not None else None
+        node = self._trust.caller(certificate) if certificate is not None else None
         if node is not None:
             self._feed(membership.AddressHint(node, address, fresh=True))
 
@@ -662,14 +531,14 @@ class Fabric:
                         # A peer that takes nothing any more would keep the stream open for ever.
                         asyncio.get_running_loop().call_later(LAST_WORDS, task.cancel)
                 case membership.PullRoster(node):
-                    self._tasks.start(self._pull_roster(node), f"pull roster of {short(node)}")
+                    self._tasks.start(self._trust.pull(node), f"pull roster of {short(node)}")
                 case membership.Incarnated(incarnation):
-                    _keep(
+                    keep(
                         "the count of starts is not remembered",
                         lambda count=incarnation: self._store.keep_incarnation(count),
                     )
                 case membership.AddressesLearned():
-                    _keep(
+                    keep(
                         "addresses are not remembered",
                         lambda: self._store.keep_addresses(self._membership.addresses()),
                     )
@@ -691,19 +560,17 @@ class Fabric:
         try:
             message: Message = decode(line)
         except InvalidRequest as problem:
-            # A newer version may say more than this one knows; what it knows of it still holds.
-            _log.debug("a line of a member was not understood: %s", problem.message)
+            # A newer version may say more than this one knows; what it knows of it still holds. Too much of it, and
+            # membership stops listening.
+            link = self._links.get(link_id)
+            called = self._called(link.peer) if link is not None else ""
+            self._health.count("mycoswarm_lines_refused_total", called)
+            _log.debug("a line of %s was not understood: %s", called, problem.message)
+            self._feed(membership.Garbled(link_id))
             return
         self._feed(membership.Received(link_id, message))
 
     # What the peer API and the transport ask.
-
-    def _caller(self, certificate: bytes) -> NodeId | None:
-        return self._roster.node_of(certificate) if self._roster is not None else None
-
-    def _written_roster(self) -> bytes:
-        # Only members get so far, and there are members only where there is a roster.
-        return self._roster.encode() if self._roster is not None else b"{}"
 
     def _accepted(self, link: Link) -> Callable[[bytes], None]:
         link_id = self._membership.new_link()
@@ -717,16 +584,31 @@ class Fabric:
         self._links.pop(link_id, None)
         self._feed(membership.LinkLost(link_id))
 
+    def _is_member(self, certificate: bytes) -> bool:
+        return self._trust.caller(certificate) is not None
+
     def _certificate(self, node: NodeId) -> bytes | None:
-        member = self._roster.members().get(node) if self._roster is not None else None
-        return member.certificate if member is not None else None
+        return self._trust.certificate(node)
 
     def _addresses(self, node: NodeId) -> tuple[str, ...]:
         return self._membership.addresses_of(node)
 
     def _called(self, node: NodeId) -> str:
-        member = self._roster.members().get(node) if self._roster is not None else None
-        return member.name if member is not None else short(node)
+        return self._trust.called(node)
+
+    # What a new roster does here; the order is `trust`'s.
+
+    def _cut(self, trusted: Callable[[bytes], bool]) -> None:
+        if self._server is not None:
+            self._server.cut(trusted)
+
+    def _gone_solo(self) -> None:
+        self._admission.clear()
+        self._execute(self._membership.goodbye())
+
+    async def _roster_changed(self) -> None:
+        self._heard()
+        await self._announce()
 
     # The record.
 
@@ -752,31 +634,8 @@ class Fabric:
             callback()
 
 
-def _keep(loss: str, write: Callable[[], None]) -> None:
-    """Write what can be done without; a full disk must not stop what follows. loss: a clause for the log."""
-    try:
-        write()
-    except (MycoError, OSError) as problem:
-        _log.warning("%s: %s", loss, problem)
-
-
 def _configured(peer: str) -> str:
     try:
-        return _with_port(peer)
+        return with_port(peer)
     except InvalidRequest as problem:
         raise InvalidRequest(f"the setting `peers`: {problem.message}", problem.hint) from problem
-
-
-def _with_port(address: str) -> str:
-    """HOST[:PORT] as typed, with the usual port where none was. Raises InvalidRequest."""
-    host, colon, port = address.strip().rpartition(":")
-    if not colon or (":" in host and not host.endswith("]")):
-        # No port: a name, an IPv4 address, [IPv6] or a bare IPv6 address.
-        host, port = address.strip(), str(DEFAULT_PEER_PORT)
-    if not port.isdecimal() or not 0 < int(port) < 65536 or not host.strip("[]"):
-        raise InvalidRequest(f"`{address}` is no address of a node", "write HOST or HOST:PORT")
-    return _joined(host.strip("[]"), int(port))
-
-
-def _joined(host: str, port: int | None) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -77,5 +77,6 @@ async def certificate_at(host: str, port: int, patience: float) -> bytes | None:
             try:
                 return writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
             finally:
-                writer.transport.abort()
+                # Not `abort`: it would look like a handshake that was broken off, and be counted there as an attack.
+                writer.close()
     return None

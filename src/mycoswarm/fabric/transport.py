@@ -7,6 +7,7 @@ Addresses beyond the local network are dialled only where the owner typed them (
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,7 +21,7 @@ from mycoswarm.egress import local_socket
 from mycoswarm.fabric.identity import Identity
 from mycoswarm.fabric.link import Link
 from mycoswarm.fabric.tls import member_context, stranger_context, unverified_context
-from mycoswarm.fabric.wire import MAX_BODY, MAX_REPLY, WATCH_PATH, Lines
+from mycoswarm.fabric.wire import MAX_BODY, MAX_REPLY, MAX_WELCOME, WATCH_PATH, Lines
 
 CONNECT = 2.0
 """Seconds for a TCP connection and its handshake. Longer than one lost SYN costs (1 s)."""
@@ -30,6 +31,10 @@ SILENCE = 5.0
 """Seconds without a byte after which a stream counts as lost. The far side writes a blank line every second."""
 KEEP_ALIVE = 30.0
 """Seconds that an idle connection is kept. Shorter than the server's (`serving.KEEP_ALIVE`)."""
+MAX_ERROR = 64 * 1024
+"""Bytes of an error that another machine answers with."""
+MAX_ERROR_TEXT = 500
+"""Characters of its message, and of its hint."""
 _ERROR_LINE = b'{"error":'
 """How a line begins that ends a stream with an error; no delta begins so."""
 
@@ -63,12 +68,14 @@ class Directory:
     """What a transport asks about members.
 
     certificate: DER, None for a stranger. addresses: HOST:PORT, best first. typed: whether the owner named an address.
+    impostor: told of an address that answered with another certificate than the member's.
     """
 
     certificate: Callable[[NodeId], bytes | None]
     name: Callable[[NodeId], str]
     addresses: Callable[[NodeId], tuple[str, ...]]
     typed: Callable[[str], bool]
+    impostor: Callable[[str], None] = lambda address: None
 
 
 class DialFailed(Exception):
@@ -90,6 +97,7 @@ class PeerTransport:
         self._identity = identity
         self._directory = directory
         self._sessions: dict[tuple[NodeId, bool], tuple[bytes, aiohttp.ClientSession]] = {}
+        self._answering: dict[NodeId, set[aiohttp.ClientResponse]] = {}
 
     async def request(self, node: NodeId, method: str, path: str, body: bytes = b"", timeout: float = 10.0) -> bytes:  # noqa: ASYNC109 - as above
         limit = aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT)
@@ -142,6 +150,8 @@ class PeerTransport:
                         response.close()
         except (aiohttp.ClientError, OSError, MycoError, TimeoutError) as problem:
             if not opened:
+                if _is_impostor(problem):
+                    self._directory.impostor(link.address)
                 raise DialFailed(_why(problem), _refused(problem)) from problem
 
     async def forget(self, node: NodeId) -> None:
@@ -149,6 +159,10 @@ class PeerTransport:
         for anywhere in (False, True):
             if (entry := self._sessions.pop((node, anywhere), None)) is not None:
                 await entry[1].close()
+        for response in self._answering.pop(node, set()):
+            response.close()
+            # aiohttp forgets to wake a reader whose connection breaks as the end of a chunk arrives.
+            response.content.feed_eof()
 
     async def close(self) -> None:
         for node in {node for node, _ in self._sessions}:
@@ -175,21 +189,33 @@ class PeerTransport:
                     allow_redirects=False,
                 ) as response:
                     answered = True
+                    answering = self._answering.setdefault(node, set())
+                    answering.add(response)
                     try:
                         yield response
+                        if (broken := response.content.exception()) is not None:
+                            raise broken
                     finally:
+                        answering.discard(response)
                         # Not `release`: a stream that its reader leaves must break, so that the far side notices.
                         if not response.content.at_eof():
                             response.close()
                     return
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as problem:
                 unreachable = problem
+                if _is_impostor(problem):
+                    self._directory.impostor(address)
             except (aiohttp.ClientError, OSError, TimeoutError) as problem:
                 # TimeoutError comes before ClientError's children in meaning: silence is the peer's, not a bug here.
                 if isinstance(problem, TimeoutError):
                     raise PeerLost(f"{name} has been silent for too long", "ask again", started=answered) from problem
                 what = "went away in the middle of an answer" if answered else "broke the connection"
                 raise PeerLost(f"{name} {what}", "ask again", started=answered) from problem
+            except RuntimeError as problem:
+                # What aiohttp says of a connection that this side has closed: the peer, or this node, is out.
+                if self._directory.certificate(node) is not None:
+                    raise
+                raise PeerLost(f"{name} is no member of this swarm any more", started=answered) from problem
         raise PeerLost(
             f"{name} cannot be reached", "is it running, and on this network?", started=False
         ) from unreachable
@@ -251,7 +277,7 @@ class JoinChannel:
                     allow_redirects=False,
                 ) as response,
             ):
-                reply = await _bounded(response, MAX_BODY)
+                reply = await _bounded(response, MAX_WELCOME)
                 if response.status >= 300:
                     raise _far_error(reply, response.status, self._address)
                 return reply
@@ -275,11 +301,25 @@ class _ErrorReply(msgspec.Struct, frozen=True):
 
 
 def _far_error(reply: bytes, status: int, name: str) -> MycoError:
+    """The error in a reply, which may be anything: it comes from another machine."""
     try:
-        return from_body(msgspec.json.decode(reply, type=_ErrorReply).error)
-    # TypeError: facts of an error whose names no error of ours can carry.
-    except (msgspec.DecodeError, TypeError):
+        if len(reply) > MAX_ERROR:
+            raise ValueError("no error is so long")
+        body = msgspec.json.decode(reply, type=_ErrorReply).error
+        return from_body(msgspec.structs.replace(body, message=_plain(body.message), hint=_plain(body.hint)))
+    # Beside a wrong shape: text that is no UTF-8, nesting that is too deep, facts that no error of ours can carry.
+    except (msgspec.DecodeError, ValueError, RecursionError, TypeError):
         return PeerLost(f"{name} answered with status {status} and no reason", "is its version another one?")
+
+
+def _plain(text: str) -> str:
+    """One line for people: what another machine says must not move their terminal's cursor."""
+    return "".join(character if character.isprintable() else " " for character in text[:MAX_ERROR_TEXT])
+
+
+def _is_impostor(problem: BaseException) -> bool:
+    """Whether the far side has shown another certificate than the one that was asked for."""
+    return any(isinstance(one, ssl.SSLCertVerificationError) for one in _chain(problem))
 
 
 def _chain(problem: BaseException) -> Iterator[BaseException]:
