@@ -163,24 +163,45 @@ def _lock(paths: Paths) -> Iterator[None]:
 
 
 async def _serve(paths: Paths, settings: Settings, *, private: bool, keep: bool) -> int:
-    from mycoswarm import serving
-    from mycoswarm.api.app import create_app
-    from mycoswarm.node import Node
-
+    """One node after the other in this process: a node that has a new key is another node, at the same ports."""
     ending = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ending.set)
+    while (again := await _one_node(paths, settings, ending, private=private, keep=keep)) is not None:
+        settings = again
+        _log.info("starting again under the new key")
+        # The last node must not stay behind among what is never collected.
+        gc.unfreeze()
+    return 0
+
+
+async def _one_node(
+    paths: Paths, settings: Settings, ending: asyncio.Event, *, private: bool, keep: bool
+) -> Settings | None:
+    """A node until `ending` (None), or until it has a new key (the settings for its next life)."""
+    from mycoswarm import serving
+    from mycoswarm.api.app import create_app
+    from mycoswarm.node import Node
+
+    renewing = asyncio.Event()
+    serving.allow_descriptors()
     bound = serving.bind("127.0.0.1", settings.port, "port")
-    node = Node(paths, settings, settings.name or _host_name(), private=private, ended=ending.set)
-    listener = serving.Listener(create_app(node, _token(paths)), bound)
-    node.port = listener.port
-    watching = TaskGroup()
     try:
+        name = settings.name or _host_name()
+        node = Node(paths, settings, name, private=private, ended=ending.set, renewed=renewing.set)
+        listener = serving.Listener(create_app(node, _token(paths)), bound)
+        node.port = listener.port
         await node.start()
     except BaseException:
         bound.close()
         raise
+    again = msgspec.structs.replace(
+        settings,
+        port=listener.port,
+        peer_port=settings.peer_port if node.peer_port is None else node.peer_port,
+    )
+    watching = TaskGroup()
     try:
         await listener.start()
         _write_node_file(paths, node.id, listener.port, private=private)
@@ -190,14 +211,15 @@ async def _serve(paths: Paths, settings: Settings, *, private: bool, keep: bool)
         # What start-up built lives as long as the process; the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
-        await ending.wait()
+        events = [watching.start(event.wait(), "wait for the end") for event in (ending, renewing)]
+        await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
         _log.info("ending")
     finally:
         paths.node_file.unlink(missing_ok=True)
         await watching.close()
         await listener.close(GRACE)
         await node.close()
-    return 0
+    return None if ending.is_set() else again
 
 
 def _host_name() -> str:

@@ -10,10 +10,10 @@ peer port ─▶ handlers below ────────────────
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import msgspec
 
@@ -22,15 +22,20 @@ from mycoswarm.core.chat import ChatRequest, Delta, encode_delta
 from mycoswarm.core.clock import SystemClock
 from mycoswarm.core.errors import InvalidRequest, PeerLost, Refused
 from mycoswarm.core.hardware import EngineFound, EngineKind, Report, Role
+from mycoswarm.core.health import Problem, Severity
 from mycoswarm.core.ids import NodeId, RequestId
 from mycoswarm.core.model import Progress
-from mycoswarm.core.node import NodeRecord, NodeView
+from mycoswarm.core.node import PROTOCOL, NodeRecord, NodeView, PeerState, SwarmInfo
 from mycoswarm.core.paths import Paths
 from mycoswarm.core.placement import Placement
 from mycoswarm.core.settings import Settings
 from mycoswarm.core.task import Task
 from mycoswarm.core.tasks import TaskGroup, repeat
 from mycoswarm.core.views import (
+    Admitted,
+    Comparing,
+    Expelled,
+    HealthReport,
     Invitation,
     Joined,
     Left,
@@ -38,14 +43,17 @@ from mycoswarm.core.views import (
     Models,
     ModelView,
     NodeDetail,
+    NodeHistory,
     Nodes,
     PullBody,
     Removed,
+    Rotated,
     Running,
+    WaitingMachines,
 )
 from mycoswarm.egress import Egress
 from mycoswarm.engines.attached import Attached
-from mycoswarm.engines.find import addresses, build, find
+from mycoswarm.engines.find import addresses, build, configured, find
 from mycoswarm.engines.llamacpp import LlamaCpp
 from mycoswarm.fabric.peer_app import PeerRequest
 from mycoswarm.fabric.service import Fabric
@@ -59,6 +67,8 @@ from mycoswarm.routing.executor import Executor, Work
 from mycoswarm.routing.placement import Policy
 from mycoswarm.routing.router import CHAT_PATH, Router
 from mycoswarm.routing.tasks import TaskBook
+from mycoswarm.telemetry import checks, process
+from mycoswarm.telemetry.health import Health, Values
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -87,26 +97,37 @@ class Node:
     Args:
         private: started by a command for itself: not announced, no peers.
         ended: called by `shut_down`.
+        renewed: called when this node has a new key and must be closed and made anew to use it.
     """
 
     def __init__(
-        self, paths: Paths, settings: Settings, name: str, *, private: bool, ended: Callable[[], None]
+        self,
+        paths: Paths,
+        settings: Settings,
+        name: str,
+        *,
+        private: bool,
+        ended: Callable[[], None],
+        renewed: Callable[[], None],
     ) -> None:
         self._paths = paths
         self._settings = settings
         self._name = name
         self._private = private
         self._ended = ended
+        self._renewed = renewed
         self._clock = SystemClock()
         self._started = self._clock.monotonic()
         self._tasks = TaskGroup()
         self._report: Report | None = None
         self._own: tuple[EngineFound, ...] = ()
+        self._gate = ""
         self._changed = asyncio.Event()
         self.port = 0
 
         self._store = _model_store(paths, settings)
-        self._fabric = Fabric(paths, name, settings, self._record, self._clock)
+        self._health = Health(self._clock)
+        self._fabric = Fabric(paths, name, settings, self._record, self._clock, self._health)
         slots: dict[EngineKind, int] = {**SLOTS, "embedded": settings.slots}
         self._executor = Executor(self._fabric.id, name, self._clock, slots, self._changed.set)
         self._book = TaskBook(self._clock)
@@ -122,6 +143,11 @@ class Node:
     @property
     def id(self) -> NodeId:
         return self._fabric.id
+
+    @property
+    def peer_port(self) -> int | None:
+        """None for a private node."""
+        return self._fabric.peer_port
 
     async def start(self) -> None:
         """Bind the peer port, look at the hardware and the engines, and keep the record true from now on.
@@ -141,6 +167,7 @@ class Node:
             self._executor.busy,
             self._changed.set,
         )
+        self._watch_health()
         # Before the ports open: whoever asks as soon as they answer must find the models.
         await self._look()
         try:
@@ -176,15 +203,25 @@ class Node:
             pid=os.getpid(),
             uptime=round(self._clock.monotonic() - self._started, 1),
             port=self.port,
-            peer_port=fabric.peer_port,
+            peer_port=self.peer_port,
             private=self._private,
             swarm=fabric.swarm,
             nearby=fabric.nearby(),
-            warnings=self._record_warnings() + fabric.warnings(),
+            warnings=_said(self._health.problems()),
         )
 
     def nodes(self) -> Nodes:
         return Nodes(self._fabric.nodes())
+
+    async def history(self, node: str) -> NodeHistory:
+        view = self._meant(node)
+        return NodeHistory(view, self._fabric.history(view.id), self._fabric.added_by(view.id) or NodeId(""))
+
+    def health(self) -> HealthReport:
+        return HealthReport(self._health.problems())
+
+    def metrics(self) -> str:
+        return self._health.metrics()
 
     def models(self) -> Models:
         by_name: dict[str, list[ModelPlace]] = {}
@@ -245,18 +282,57 @@ class Node:
         )
         return _decode(reply, Removed, target.name)
 
-    async def invite(self, headless: bool, name: str) -> Invitation:
+    async def invite(self, headless: bool, name: str, open_for: float) -> Invitation:
         self._not_private("invite")
-        return await self._fabric.invite(headless=headless, name=name)
+        return await self._fabric.invite(headless, name, open_for)
 
-    async def join(self, code: str, address: str) -> Joined:
+    async def join(self, code: str, address: str, move: bool) -> Joined:
         self._not_private("join")
-        return Joined(await self._fabric.join(code, address or None))
+        return await self._fabric.join(code, address or None, move)
+
+    async def compare(self, address: str, swarm: str, move: bool) -> Comparing:
+        self._not_private("join")
+        return await self._fabric.compare(address, swarm, move)
+
+    def comparing(self, run: str) -> Comparing:
+        return self._fabric.comparing(run)
+
+    async def compared(self, run: str, same: bool) -> Comparing:
+        return await self._fabric.compared(run, same)
+
+    def waiting(self) -> WaitingMachines:
+        return WaitingMachines(self._fabric.waiting())
+
+    async def admit(self, run: str, same: bool) -> Admitted:
+        return await self._fabric.admit(run, same)
 
     async def leave(self) -> Left:
         swarm = await self._fabric.leave()
         departure = self._fabric.last_departure
         return Left(swarm, departure.told, departure.members) if departure is not None else Left(swarm)
+
+    async def expel(self, node: str) -> Expelled:
+        view = self._meant(node)
+        if view.state == "self":
+            raise InvalidRequest(
+                f"{view.name} is this machine itself", "mycoswarm leave takes it out; to remove it, ask another machine"
+            )
+        return await self._fabric.remove(view.id)
+
+    async def add_keeper(self, node: str) -> SwarmInfo:
+        return await self._fabric.add_keeper(self._meant(node).id)
+
+    async def remove_keeper(self, node: str) -> SwarmInfo:
+        return await self._fabric.remove_keeper(self._meant(node).id)
+
+    async def recover(self, phrase: str, without: tuple[str, ...]) -> SwarmInfo:
+        return await self._fabric.recover(phrase, tuple(self._meant(one).id for one in without))
+
+    async def rotate(self) -> Rotated:
+        self._not_private("rotate")
+        rotated = await self._fabric.rotate()
+        self._renewed()
+        return rotated
 
     def shut_down(self) -> None:
         self._ended()
@@ -312,6 +388,52 @@ class Node:
             raise InvalidRequest(f"several nodes have {name}: {names}", "say which: --node NAME")
         return holders[0] if holders else self._fabric.nodes()[0]
 
+    # How it feels
+
+    def _watch_health(self) -> None:
+        """Tell the registry where to look. The fabric tells of itself."""
+        health = self._health
+        health.source(self._own_problems)
+        health.source(lambda: checks.members(self._fabric.nodes()))
+        health.source(lambda: checks.theirs(self._fabric.nodes()))
+        process.watch(health)
+        health.reading("mycoswarm_info", self._info)
+        health.reading("mycoswarm_uptime_seconds", lambda: {(): round(self._clock.monotonic() - self._started, 1)})
+        health.reading("mycoswarm_nodes", self._nodes_by_state)
+        health.reading("mycoswarm_links", lambda: {(): float(self._fabric.links)})
+        health.reading("mycoswarm_requests", self._requests)
+        health.reading("mycoswarm_problems", self._problems_by_severity)
+
+    def _own_problems(self) -> tuple[Problem, ...]:
+        """Of this machine and its engines; the others hear of them by the record."""
+        attached = self._attached
+        report = self._report
+        silent = [(engine.kind, engine.url) for engine in attached.all[1:] if engine.id not in attached.offers]
+        return (
+            *(checks.machine(report.warnings) if report is not None else ()),
+            *(checks.disk(classify.summary(report)) if report is not None else ()),
+            *checks.embedded(self._gate if self._settings.embedded != "no" else ""),
+            *checks.engines(configured(self._settings.engines), (one.url for one in attached.found), silent),
+        )
+
+    def _info(self) -> Values:
+        return {(("version", __version__), ("protocol", str(PROTOCOL))): 1.0}
+
+    def _nodes_by_state(self) -> Values:
+        states: list[PeerState] = [view.state for view in self._fabric.nodes()]
+        return {(("state", state),): float(states.count(state)) for state in get_args(PeerState)}
+
+    def _requests(self) -> Values:
+        queues = self._executor.queues()
+        return {
+            (("state", "running"),): float(sum(queue.running for queue in queues)),
+            (("state", "waiting"),): float(sum(queue.waiting for queue in queues)),
+        }
+
+    def _problems_by_severity(self) -> Values:
+        found: list[Severity] = [problem.severity for problem in self._health.problems()]
+        return {(("severity", severity),): float(found.count(severity)) for severity in get_args(Severity)}
+
     # The record
 
     async def _detect(self) -> None:
@@ -326,6 +448,7 @@ class Node:
         """Which engines are here now, and what they hold."""
         await self._attached.look()
         self._executor.use(self._attached.all)
+        self._gate = (await self._embedded.health()).reason
         self._own = await _as_found(self._embedded)
 
     async def _publish(self) -> None:
@@ -348,7 +471,7 @@ class Node:
             engines=tuple(engine.kind for engine in self._attached.all if engine.id in self._attached.offers),
             models=tuple(offer for offers in self._attached.offers.values() for offer in offers),
             queues=self._executor.queues(),
-            warnings=self._record_warnings(),
+            warnings=_said(self._own_problems()),
         )
 
     def _not_private(self, verb: str) -> None:
@@ -363,8 +486,18 @@ class Node:
             return ()
         return classify.classify(self._report, self._own + self._attached.found)
 
-    def _record_warnings(self) -> tuple[str, ...]:
-        return self._report.warnings if self._report else ()
+    def _meant(self, node: str) -> NodeView:
+        """By id, start of an id, or name. Raises InvalidRequest where it may be several, NotFound."""
+        return homes.only(node, self._fabric.nodes())
+
+
+def _said(problems: Iterable[Problem]) -> tuple[str, ...]:
+    """Problems of this node, sentence and action in one, as `checks.theirs` takes them apart; notes are left out."""
+    return tuple(
+        f"{problem.message}: {problem.action}"
+        for problem in problems
+        if problem.severity != "note" and not problem.node
+    )
 
 
 def _worth_telling(before: Report | None, now: Report) -> bool:

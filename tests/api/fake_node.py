@@ -6,12 +6,17 @@ from contextlib import aclosing
 
 from mycoswarm.core.chat import ChatRequest, Delta, Finish, Start, Text, Usage
 from mycoswarm.core.errors import Refused
+from mycoswarm.core.health import Problem
 from mycoswarm.core.ids import EngineId, ModelName, NodeId, RequestId, SwarmId
 from mycoswarm.core.model import ModelOffer, Progress
-from mycoswarm.core.node import NodeView, SwarmInfo
+from mycoswarm.core.node import NodeView, StateChange, SwarmInfo
 from mycoswarm.core.placement import Candidate, Placement, Terms
 from mycoswarm.core.task import Task
 from mycoswarm.core.views import (
+    Admitted,
+    Comparing,
+    Expelled,
+    HealthReport,
     Invitation,
     Joined,
     Left,
@@ -19,9 +24,13 @@ from mycoswarm.core.views import (
     Models,
     ModelView,
     NodeDetail,
+    NodeHistory,
     Nodes,
     Removed,
+    Rotated,
     Running,
+    Waiting,
+    WaitingMachines,
 )
 
 ME = NodeId("boa-node-id")
@@ -32,6 +41,11 @@ PLACE = ModelPlace(NodeId("miu"), "miu", True, ModelOffer(ModelName("org/m:7b"),
 MODELS = Models((ModelView("org/m:7b", (PLACE,)),))
 TASK = Task(RequestId("req-1"), "chat", "done", "m")
 PLACED = Placement("m", (Candidate(NodeId("miu"), "miu", EngineId("e"), ModelName("m"), Terms(0, 0, 0, 0, 1)),), 0)
+HISTORY = NodeHistory(VIEW, (StateChange(12.0, "up", "beat seen"), StateChange(60.0, "down", "no beat")))
+PROBLEMS = HealthReport((Problem("one-keeper", "warning", "there is one keeper only", "make a second one"),))
+METRICS = "# TYPE mycoswarm_info gauge\nmycoswarm_info 1\n"
+COMPARING = Comparing("run-1", ("apple", "bread", "candle", "door"), "miu", 120.0)
+WAITING = WaitingMachines((Waiting("run-1", "uncho", "10.0.0.7", COMPARING.words, 3.0),))
 
 START = Start(RequestId("req-1"), "m", NodeId("miu"), "miu", "ollama")
 ANSWER: tuple[Delta, ...] = (START, Text("Hel"), Text("lo", 3), Finish("stop"), Usage(3, 2))
@@ -110,16 +124,65 @@ class FakeNode:
         self.calls.append(("remove", name, node))
         return Removed(name, ME, 7)
 
-    async def invite(self, headless: bool, name: str) -> Invitation:
-        self.calls.append(("invite", headless, name))
+    async def history(self, node: str) -> NodeHistory:
+        self.calls.append(("history", node))
+        return HISTORY
+
+    def health(self) -> HealthReport:
+        return PROBLEMS
+
+    def metrics(self) -> str:
+        return METRICS
+
+    async def invite(self, headless: bool, name: str, open_for: float) -> Invitation:
+        self.calls.append(("invite", headless, name, open_for))
         return Invitation("7-guitar-lemon", 600, "home", True)
 
-    async def join(self, code: str, address: str) -> Joined:
-        self.calls.append(("join", code, address))
+    async def join(self, code: str, address: str, move: bool) -> Joined:
+        self.calls.append(("join", code, address, move))
         return Joined(SWARM)
+
+    async def compare(self, address: str, swarm: str, move: bool) -> Comparing:
+        self.calls.append(("compare", address, swarm, move))
+        return COMPARING
+
+    def comparing(self, run: str) -> Comparing:
+        self.calls.append(("comparing", run))
+        return COMPARING
+
+    async def compared(self, run: str, same: bool) -> Comparing:
+        self.calls.append(("compared", run, same))
+        return COMPARING
+
+    def waiting(self) -> WaitingMachines:
+        return WAITING
+
+    async def admit(self, run: str, same: bool) -> Admitted:
+        self.calls.append(("admit", run, same))
+        return Admitted("uncho", same)
 
     async def leave(self) -> Left:
         raise Refused("this node is in no swarm", "nothing to do")
+
+    async def expel(self, node: str) -> Expelled:
+        self.calls.append(("expel", node))
+        return Expelled(ME, "uncho", 1, 2)
+
+    async def add_keeper(self, node: str) -> SwarmInfo:
+        self.calls.append(("add_keeper", node))
+        return SWARM
+
+    async def remove_keeper(self, node: str) -> SwarmInfo:
+        self.calls.append(("remove_keeper", node))
+        return SWARM
+
+    async def recover(self, phrase: str, without: tuple[str, ...]) -> SwarmInfo:
+        self.calls.append(("recover", phrase, without))
+        return SWARM
+
+    async def rotate(self) -> Rotated:
+        self.calls.append(("rotate",))
+        return Rotated(ME, NodeId("after"))
 
     def shut_down(self) -> None:
         self.calls.append(("shut_down",))

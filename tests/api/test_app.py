@@ -12,19 +12,39 @@ from mycoswarm.core.errors import Busy
 from mycoswarm.core.task import Task
 from mycoswarm.core.tasks import TaskGroup
 from mycoswarm.core.views import (
-    Invitation,
+    Admitted,
+    Expelled,
+    HealthReport,
     Joined,
     Models,
     NodeDetail,
+    NodeHistory,
     Nodes,
     Removed,
     Routed,
     Running,
     Tasks,
+    WaitingMachines,
 )
 from mycoswarm.serving import Listener, bind
 from tests.api.driver import HOST, Exchange, ask
-from tests.api.fake_node import DETAIL, ME, MODELS, PLACE, PLACED, START, SWARM, TASK, VIEW, FakeNode
+from tests.api.fake_node import (
+    COMPARING,
+    DETAIL,
+    HISTORY,
+    ME,
+    METRICS,
+    MODELS,
+    PLACE,
+    PLACED,
+    PROBLEMS,
+    START,
+    SWARM,
+    TASK,
+    VIEW,
+    WAITING,
+    FakeNode,
+)
 
 TOKEN = "s3cret"
 OWNER = {"authorization": f"Bearer {TOKEN}"}
@@ -34,7 +54,17 @@ THEIRS = b'{"messages":[{"role":"user","content":"hi"}],"stream":true}'
 CLOSED = [
     ("POST", "/swarm/v1/invite", b"{}"),
     ("POST", "/swarm/v1/join", b'{"code":"7-guitar-lemon"}'),
+    ("POST", "/swarm/v1/join/compare", b"{}"),
+    ("GET", "/swarm/v1/join/compare/run-1", b""),
+    ("POST", "/swarm/v1/join/compare/run-1", b'{"same":true}'),
+    ("GET", "/swarm/v1/waiting", b""),
+    ("POST", "/swarm/v1/admit", b'{"run":"run-1","same":true}'),
     ("POST", "/swarm/v1/leave", b""),
+    ("DELETE", "/swarm/v1/nodes/uncho", b""),
+    ("POST", "/swarm/v1/keepers", b'{"node":"uncho"}'),
+    ("DELETE", "/swarm/v1/keepers/uncho", b""),
+    ("POST", "/swarm/v1/recover", b'{"phrase":"a b"}'),
+    ("POST", "/swarm/v1/rotate", b""),
     ("POST", "/swarm/v1/shutdown", b""),
     ("POST", "/swarm/v1/models/pull", b'{"name":"m"}'),
     ("DELETE", "/swarm/v1/models/m", b""),
@@ -43,7 +73,10 @@ FREE = [
     ("GET", "/healthz", b""),
     ("GET", "/schema", b""),
     ("GET", "/swarm/v1/node", b""),
+    ("GET", "/metrics", b""),
     ("GET", "/swarm/v1/nodes", b""),
+    ("GET", "/swarm/v1/nodes/boa", b""),
+    ("GET", "/swarm/v1/health", b""),
     ("GET", "/swarm/v1/models", b""),
     ("GET", "/swarm/v1/ps", b""),
     ("GET", "/swarm/v1/tasks", b""),
@@ -122,16 +155,67 @@ async def test_openai_s_lists(app: Any) -> None:
     assert "'other'" in missing.json["error"]["message"]
 
 
-async def test_membership(app: Any, node: FakeNode) -> None:
-    invited = await ask(app, "POST", "/swarm/v1/invite", b'{"headless":true,"name":"home"}', OWNER)
-    assert msgspec.json.decode(invited.body, type=Invitation).code == "7-guitar-lemon"
-    joined = await ask(app, "POST", "/swarm/v1/join", b'{"code":"c","address":"10.0.0.1"}', OWNER)
-    assert msgspec.json.decode(joined.body, type=Joined) == Joined(SWARM)
+async def test_a_node_with_its_history(app: Any, node: FakeNode) -> None:
+    exchange = await ask(app, "GET", "/swarm/v1/nodes/bo%C3%A4%20x")
+    assert msgspec.json.decode(exchange.body, type=NodeHistory) == HISTORY
+    assert node.calls == [("history", "boä x")]
+
+
+async def test_problems_and_metrics(app: Any) -> None:
+    problems = await ask(app, "GET", "/swarm/v1/health")
+    assert msgspec.json.decode(problems.body, type=HealthReport) == PROBLEMS
+    metrics = await ask(app, "GET", "/metrics")
+    assert metrics.body.decode() == METRICS
+    assert metrics.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "answer", "call"),
+    [
+        ("POST", "invite", {"headless": True, "name": "home"}, None, ("invite", True, "home", 0.0)),
+        ("POST", "invite", {"open": 600}, None, ("invite", False, "", 600.0)),
+        ("POST", "join", {"code": "c", "address": "10.0.0.1"}, Joined(SWARM), ("join", "c", "10.0.0.1", False)),
+        ("POST", "join", {"move": True}, Joined(SWARM), ("join", "", "", True)),
+        ("POST", "join/compare", {"swarm": "s"}, COMPARING, ("compare", "", "s", False)),
+        ("POST", "join/compare", {"address": "a", "move": True}, COMPARING, ("compare", "a", "", True)),
+        ("GET", "join/compare/run-1", None, COMPARING, ("comparing", "run-1")),
+        ("POST", "join/compare/run-1", {"same": False}, COMPARING, ("compared", "run-1", False)),
+        ("POST", "admit", {"run": "run-1", "same": True}, Admitted("uncho", True), ("admit", "run-1", True)),
+        ("DELETE", "nodes/uncho", None, Expelled(ME, "uncho", 1, 2), ("expel", "uncho")),
+        ("POST", "keepers", {"node": "uncho"}, SWARM, ("add_keeper", "uncho")),
+        ("DELETE", "keepers/the%20one", None, SWARM, ("remove_keeper", "the one")),
+        ("POST", "recover", {"phrase": "a b", "without": ["miu"]}, SWARM, ("recover", "a b", ("miu",))),
+        ("POST", "rotate", None, None, ("rotate",)),
+    ],
+)
+async def test_membership(
+    app: Any, node: FakeNode, method: str, path: str, body: Any, answer: Any, call: tuple[object, ...]
+) -> None:
+    sent = msgspec.json.encode(body) if body is not None else b""
+    exchange = await ask(app, method, f"/swarm/v1/{path}", sent, OWNER)
+    assert exchange.status == 200
+    assert node.calls == [call]
+    if answer is not None:
+        assert msgspec.json.decode(exchange.body, type=type(answer)) == answer
+
+
+async def test_who_waits_at_the_door(app: Any) -> None:
+    exchange = await ask(app, "GET", "/swarm/v1/waiting", b"", OWNER)
+    assert msgspec.json.decode(exchange.body, type=WaitingMachines) == WAITING
+
+
+async def test_a_comparison_without_a_verdict_is_no_yes(app: Any, node: FakeNode) -> None:
+    for body in (b"{}", b'{"same":"true"}', b'{"same":1}'):
+        assert (await ask(app, "POST", "/swarm/v1/join/compare/run-1", body, OWNER)).status == 400
+    assert node.calls == []
+
+
+async def test_leaving_and_ending(app: Any, node: FakeNode) -> None:
     left = await ask(app, "POST", "/swarm/v1/leave", b"", OWNER)
     assert (left.status, left.json["error"]["code"]) == (403, "refused")
     ending = await ask(app, "POST", "/swarm/v1/shutdown", b"", OWNER)
     assert ending.json == {"status": "ending"}
-    assert node.calls == [("invite", True, "home"), ("join", "c", "10.0.0.1"), ("shut_down",)]
+    assert node.calls == [("shut_down",)]
 
 
 async def test_a_model_is_removed_where_it_was_said(app: Any, node: FakeNode) -> None:
@@ -152,6 +236,10 @@ async def test_the_schema_lists_every_route_that_there_is(app: Any) -> None:
     templates = {
         "/swarm/v1/tasks/req-1": "/swarm/v1/tasks/{id}",
         "/swarm/v1/models/m": "/swarm/v1/models/{name}",
+        "/swarm/v1/nodes/boa": "/swarm/v1/nodes/{node}",
+        "/swarm/v1/nodes/uncho": "/swarm/v1/nodes/{node}",
+        "/swarm/v1/keepers/uncho": "/swarm/v1/keepers/{node}",
+        "/swarm/v1/join/compare/run-1": "/swarm/v1/join/compare/{run}",
         "/v1/models/org/m:7b": "/v1/models/{model}",
     }
     assert listed == {(method, templates.get(path, path)) for method, path, _ in [*FREE, *CLOSED]}
@@ -243,7 +331,7 @@ async def test_no_page_of_another_origin_is_told_that_it_may_read(app: Any) -> N
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"nonsense", b"[]", b'{"code":5}', b"{}", b'{"code":"\xff"}', b'{"code":' + b"[" * 50_000]
+    "body", [b"", b"nonsense", b"[]", b'{"code":5}', b'{"move":1}', b'{"code":"\xff"}', b'{"code":' + b"[" * 50_000]
 )
 async def test_a_bad_body_is_the_client_s_fault(app: Any, node: FakeNode, body: bytes) -> None:
     exchange = await ask(app, "POST", "/swarm/v1/join", body, OWNER)

@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from mycoswarm.api import native
+from mycoswarm.api import membership, native
 from mycoswarm.api.routes import Route, Table, WrongMethod, openapi
 from mycoswarm.core.errors import NotFound
 
@@ -58,8 +58,11 @@ def test_a_wrong_method_names_the_right_ones() -> None:
         TABLE.find("GET", "/models/x")
 
 
+ROUTES = (*native.routes(Nobody()), *membership.routes(Nobody()))  # pyright: ignore[reportArgumentType]
+
+
 def test_every_route_of_ours_is_described_with_its_permission() -> None:
-    table = Table(native.routes(Nobody()))  # pyright: ignore[reportArgumentType]
+    table = Table(ROUTES)
     document = openapi(table, "1")
     described = {(path, method) for path, methods in document["paths"].items() for method in methods}
     assert described == {(one.path.replace("...}", "}"), one.method.lower()) for one in table.routes}
@@ -73,7 +76,35 @@ def test_every_route_of_ours_is_described_with_its_permission() -> None:
         assert name in document["components"]["schemas"], name
 
 
+def test_operations_have_names_of_their_own() -> None:
+    names = [one.name for one in ROUTES]
+    assert len(set(names)) == len(names)
+
+
+def test_two_methods_of_one_pattern_are_two_routes() -> None:
+    table = Table(ROUTES)
+    found = [table.find(method, "/swarm/v1/nodes/miu").route.name for method in ("GET", "DELETE")]
+    assert found == ["node_history", "expel"]
+    assert table.find("POST", "/swarm/v1/join/compare").route.name == "compare"
+    with pytest.raises(WrongMethod) as caught:
+        table.find("PUT", "/swarm/v1/join/compare/run-1")
+    assert caught.value.data["allow"] == ["GET", "POST"]
+
+
+def test_the_media_type_of_a_reply_is_described() -> None:
+    paths = openapi(Table(ROUTES), "1")["paths"]
+    media = {path: next(iter(paths[path][method]["responses"]["200"]["content"])) for path, method in MEDIA}
+    assert media == dict(zip(media, MEDIA.values(), strict=True))
+
+
+MEDIA = {
+    ("/metrics", "get"): "text/plain; version=0.0.4; charset=utf-8",
+    ("/swarm/v1/chat", "post"): "application/x-ndjson",
+    ("/swarm/v1/nodes", "get"): "application/json",
+}
+
+
 def test_only_lists_and_inference_are_free() -> None:
-    routes = native.routes(Nobody())  # pyright: ignore[reportArgumentType]
-    closed = {one.name for one in routes if not one.free}
-    assert closed == {"invite", "join", "leave", "shutdown", "pull", "remove_model"}
+    closed = {one.name for one in native.routes(Nobody()) if not one.free}  # pyright: ignore[reportArgumentType]
+    assert closed == {"shutdown", "pull", "remove_model"}
+    assert not any(one.free for one in membership.routes(Nobody()))  # pyright: ignore[reportArgumentType]

@@ -20,15 +20,46 @@ import msgspec
 from mycoswarm.client.daemon import NodeFile
 from mycoswarm.core import chat
 from mycoswarm.core.chat import ChatRequest, Delta, Finish, Note, Start, Text, Thinking, Usage, encode_delta
-from mycoswarm.core.errors import CannotServe, DiskFull, ErrorBody, MycoError, TokenRequired, UnknownModel, WrongCode
+from mycoswarm.core.errors import (
+    CannotServe,
+    DiskFull,
+    ErrorBody,
+    MycoError,
+    NotFound,
+    TokenRequired,
+    UnknownModel,
+    WrongCode,
+)
+from mycoswarm.core.ids import SwarmId
 from mycoswarm.core.model import Progress
+from mycoswarm.core.node import SwarmInfo
 from mycoswarm.core.paths import Paths, resolve
-from mycoswarm.core.views import Invitation, JoinBody, Joined, Left, PullBody, Removed, Routed
+from mycoswarm.core.views import (
+    AdmitBody,
+    Admitted,
+    CompareSame,
+    Comparing,
+    Expelled,
+    HealthReport,
+    InviteBody,
+    JoinBody,
+    Joined,
+    Left,
+    NodeDetail,
+    PullBody,
+    Removed,
+    Rotated,
+    Routed,
+)
 from tests.cli import samples
 
 
 class Script(msgspec.Struct):
-    """How the fake behaves. pace: seconds between deltas. fail_after: deltas after which an Error comes."""
+    """How the fake behaves. pace: seconds between deltas. fail_after: deltas after which an Error comes.
+
+    keeper: it is one. alone: in a swarm of its own, beside another. open_near: that one is open. waiting: who asks to
+    be let in. verdict: of the keeper on this machine's comparison.
+    """
 
     models: bool = True
     solo: bool = False
@@ -40,6 +71,12 @@ class Script(msgspec.Struct):
     refuse: str = ""
     start_error: str = ""
     members_up: bool = True
+    keeper: bool = False
+    alone: bool = False
+    open_near: bool = False
+    healthy: bool = False
+    waiting: tuple[str, ...] = ()
+    verdict: str = "joined"
 
 
 class FakeNode:
@@ -51,6 +88,7 @@ class FakeNode:
         self.private = private
         self.requests: list[ChatRequest] = []
         self.calls: list[tuple[str, str, bytes]] = []
+        self.looks = 0
         self.hung_up = threading.Event()
         self.stopped = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -64,16 +102,47 @@ class FakeNode:
     def __enter__(self) -> "FakeNode":
         self.paths.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.paths.token_file.write_text("secret\n")
-        said = NodeFile(self.port, os.getpid(), "0.1.0", self.private, "x")
-        self.paths.node_file.write_bytes(msgspec.json.encode(said))
+        self.become("x")
         self._thread.start()
         return self
+
+    def become(self, node: str) -> None:
+        """Say who is here."""
+        said = NodeFile(self.port, os.getpid(), "0.1.0", self.private, node)
+        self.paths.node_file.write_bytes(msgspec.json.encode(said))
 
     def __exit__(self, *_: object) -> None:
         self.paths.node_file.unlink(missing_ok=True)
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+    def detail(self) -> NodeDetail:
+        script = self.script
+        found = samples.detail(solo=script.solo, private=self.private, port=self.port, open_near=script.open_near)
+        if script.keeper and found.swarm is not None:
+            found = msgspec.structs.replace(
+                found, swarm=msgspec.structs.replace(found.swarm, keepers=(samples.MIU, samples.BOA))
+            )
+        if script.alone:
+            own = SwarmInfo(SwarmId("own"), "boa's swarm", 1, (samples.BOA,), True)
+            found = msgspec.structs.replace(found, swarm=own, nearby=samples.detail(solo=True).nearby)
+        return found
+
+    def comparison(self) -> Comparing:
+        """The keeper decides at the second look."""
+        self.looks += 1
+        found = msgspec.structs.replace(samples.comparing(), confirmed=True)
+        if self.looks < 2:
+            return found
+        match self.script.verdict:
+            case "joined":
+                moved = "boa's swarm" if self.script.alone else ""
+                return msgspec.structs.replace(found, state="joined", joined=Joined(samples.swarm(), moved))
+            case "refused":
+                return msgspec.structs.replace(found, state="refused", why="the words were not the same there")
+            case _:
+                return msgspec.structs.replace(found, state="ended")
 
     def deltas(self, request: ChatRequest) -> list[Delta]:
         script = self.script
@@ -125,7 +194,7 @@ def _handler(node: FakeNode) -> type[BaseHTTPRequestHandler]:
             return self.rfile.read(int(self.headers.get("content-length") or 0))
 
         def _reply(self, data: Any, status: int = 200) -> None:
-            raw = msgspec.json.encode(data)
+            raw = data if isinstance(data, bytes) else msgspec.json.encode(data)
             self.send_response(status)
             self.send_header("content-length", str(len(raw)))
             self.end_headers()
@@ -160,9 +229,23 @@ def _handler(node: FakeNode) -> type[BaseHTTPRequestHandler]:
                 case "/healthz":
                     self._reply({"status": "ok", "node": "x", "version": "0.1.0"})
                 case "/swarm/v1/node":
-                    self._reply(samples.detail(solo=script.solo, private=node.private, port=node.port))
+                    self._reply(node.detail())
                 case "/swarm/v1/nodes":
                     self._reply(samples.nodes(solo=script.solo, up=script.members_up))
+                case "/swarm/v1/nodes/uncho":
+                    self._reply(samples.history())
+                case "/swarm/v1/health":
+                    self._reply(HealthReport(()) if script.healthy else samples.health())
+                case "/metrics":
+                    self._reply(b"mycoswarm_info 1\n")
+                case "/swarm/v1/waiting":
+                    if self._authorised():
+                        self._reply(samples.waiting(*script.waiting))
+                case "/swarm/v1/join/compare/run-0":
+                    if self._authorised():
+                        self._reply(node.comparison())
+                case path if path.startswith("/swarm/v1/nodes/"):
+                    self._fail(NotFound(f"there is no node '{path[16:]}' in this swarm", "did you mean `uncho`?"))
                 case "/swarm/v1/models":
                     self._reply(samples.models(empty=not script.models))
                 case "/swarm/v1/ps":
@@ -193,14 +276,31 @@ def _handler(node: FakeNode) -> type[BaseHTTPRequestHandler]:
                 return
             match path:
                 case "/swarm/v1/invite":
-                    self._reply(Invitation("7-guitar-lemon", 600.0, "miu's swarm", node.script.solo))
+                    asked = msgspec.json.decode(body, type=InviteBody)
+                    self._reply(samples.invitation(founded=node.script.solo, open_for=asked.open))
                 case "/swarm/v1/join":
-                    if msgspec.json.decode(body, type=JoinBody).code == "7-guitar-lemon":
-                        self._reply(Joined(samples.swarm()))
+                    wanted = msgspec.json.decode(body, type=JoinBody)
+                    if wanted.code in ("7-guitar-lemon", ""):
+                        self._reply(Joined(samples.swarm(), "boa's swarm" if wanted.move else ""))
                     else:
                         self._fail(WrongCode("the code is wrong; 2 tries are left", "read it again"))
+                case "/swarm/v1/join/compare":
+                    self._reply(samples.comparing())
+                case "/swarm/v1/join/compare/run-0":
+                    same = msgspec.json.decode(body, type=CompareSame).same
+                    self._reply(
+                        node.comparison() if same else msgspec.structs.replace(samples.comparing(), state="ended")
+                    )
+                case "/swarm/v1/admit":
+                    told = msgspec.json.decode(body, type=AdmitBody)
+                    self._reply(Admitted(node.script.waiting[int(told.run.removeprefix("run-"))], told.same))
                 case "/swarm/v1/leave":
                     self._reply(Left("miu's swarm"))
+                case "/swarm/v1/keepers" | "/swarm/v1/recover":
+                    self._reply(msgspec.structs.replace(samples.swarm(), keepers=(samples.MIU, samples.BOA)))
+                case "/swarm/v1/rotate":
+                    node.become(samples.NARU)
+                    self._reply(Rotated(samples.BOA, samples.NARU))
                 case "/swarm/v1/models/pull":
                     self._stream(_pull(msgspec.json.decode(body, type=PullBody)))
                     node.script.models = True
@@ -216,6 +316,12 @@ def _handler(node: FakeNode) -> type[BaseHTTPRequestHandler]:
             if not self._authorised():
                 return
             parts = urlsplit(self.path)
+            if parts.path.startswith("/swarm/v1/nodes/"):
+                self._reply(Expelled(samples.UNCHO, unquote(parts.path.removeprefix("/swarm/v1/nodes/")), 1, 2))
+                return
+            if parts.path.startswith("/swarm/v1/keepers/"):
+                self._reply(samples.swarm())
+                return
             where = parse_qs(parts.query).get("node", ["boa"])[0]
             self._reply(Removed(unquote(parts.path.removeprefix("/swarm/v1/models/")), where, 145_000_000))  # type: ignore[arg-type]
 

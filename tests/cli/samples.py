@@ -13,12 +13,27 @@ from mycoswarm.core.hardware import (
     Report,
     Role,
 )
+from mycoswarm.core.health import Problem
 from mycoswarm.core.ids import EngineId, ModelName, NodeId, RequestId, SwarmId
 from mycoswarm.core.model import Abilities, ModelOffer, Speed
-from mycoswarm.core.node import NearbySwarm, NodeRecord, NodeView, SwarmInfo
+from mycoswarm.core.node import NearbySwarm, NodeRecord, NodeView, StateChange, SwarmInfo
 from mycoswarm.core.placement import Candidate, Placement, Terms
 from mycoswarm.core.task import Task
-from mycoswarm.core.views import CatalogEntry, ModelPlace, Models, ModelView, NodeDetail, Nodes, Running
+from mycoswarm.core.views import (
+    CatalogEntry,
+    Comparing,
+    HealthReport,
+    Invitation,
+    ModelPlace,
+    Models,
+    ModelView,
+    NodeDetail,
+    NodeHistory,
+    Nodes,
+    Running,
+    Waiting,
+    WaitingMachines,
+)
 
 MIU, NARU, UNCHO, BOA = (
     NodeId(name + "a2b3c4d5e6f7g2h3i4j5k6l7m2n3o4p5q6r7s2t3u4v5w6x7"[: 52 - len(name)])
@@ -105,7 +120,7 @@ def nodes(*, solo: bool = False, up: bool = True) -> Nodes:
     return Nodes((me(), miu, naru, uncho))
 
 
-def detail(*, solo: bool = False, private: bool = False, port: int = 6926) -> NodeDetail:
+def detail(*, solo: bool = False, private: bool = False, port: int = 6926, open_near: bool = False) -> NodeDetail:
     return NodeDetail(
         view=me(),
         version="0.1.0",
@@ -115,9 +130,78 @@ def detail(*, solo: bool = False, private: bool = False, port: int = 6926) -> No
         peer_port=None if private else 6927,
         private=private,
         swarm=None if solo or private else swarm(),
-        nearby=(NearbySwarm("miu's swarm", 3, (7,)),) if solo else (),
+        nearby=(NearbySwarm("k3vq7x2mplda", 3, (7,), open_near),) if solo else (),
         warnings=() if solo or private else ("the disk of the models is 93 % full: free some, or set models_dir",),
     )
+
+
+WORDS = ("guitar", "lemon", "window", "otter")
+PHRASE = "acid apple arrow badge beach candle coral dance eagle forest garden harbor"
+
+
+def history() -> NodeHistory:
+    """Of uncho."""
+    uncho = nodes().nodes[-1]
+    return NodeHistory(
+        uncho,
+        (
+            StateChange(754.0, "down", uncho.why),
+            StateChange(755.2, "suspect", "no beat for 2.1 s"),
+            StateChange(90_000.0, "up", "beat seen"),
+        ),
+        MIU,
+    )
+
+
+def health() -> HealthReport:
+    return HealthReport(
+        (
+            Problem(
+                "disk",
+                "error",
+                "147 MB of disk are free where this node keeps its files",
+                "make room there: `mycoswarm models` shows what models take, `mycoswarm rm` deletes one",
+            ),
+            Problem(
+                "one-keeper",
+                "warning",
+                "only miu can let machines in or out",
+                "make a second keeper, in case it is lost: mycoswarm keeper add NODE",
+            ),
+            Problem(
+                "member-warning",
+                "warning",
+                "nvidia-smi took longer than 5 s",
+                "is the driver hung? reboot or reload it",
+                MIU,
+                "miu",
+            ),
+            Problem(
+                "strangers-refused",
+                "note",
+                "3 requests of machines that are no members were refused, the last one 2 min ago from 10.0.0.9",
+                "it was removed, or belongs to another swarm; if it is yours, let it in with `mycoswarm invite`",
+            ),
+        )
+    )
+
+
+def waiting(*names: str) -> WaitingMachines:
+    return WaitingMachines(
+        tuple(
+            Waiting(f"run-{number}", name, f"192.168.1.{20 + number}", WORDS, 3.0 + 60 * number)
+            for number, name in enumerate(names)
+        )
+    )
+
+
+def comparing() -> Comparing:
+    return Comparing("run-0", WORDS, "miu", 118.0)
+
+
+def invitation(*, founded: bool = False, open_for: float = 0.0) -> Invitation:
+    phrase = PHRASE if founded else ""
+    return Invitation("" if open_for else "7-guitar-lemon", open_for or 600.0, "miu's swarm", founded, phrase)
 
 
 def models(*, empty: bool = False) -> Models:

@@ -1,9 +1,8 @@
 import msgspec
-import pytest
 
 from mycoswarm.cli import render
 from mycoswarm.core.node import NearbySwarm
-from mycoswarm.core.views import Models, Nodes
+from mycoswarm.core.views import HealthReport, Models, Nodes
 from tests.cli import samples
 
 
@@ -17,8 +16,9 @@ def test_the_next_step_is_the_first_that_is_missing() -> None:
     member = samples.detail()
     available, empty = samples.models(), samples.models(empty=True)
     members = samples.nodes().nodes
-    assert "mycoswarm pull smollm2:135m" in render.next_step(solo, empty, ())
+    assert "mycoswarm join CODE" in render.next_step(solo, empty, ()), "the swarm may have models"
     assert "mycoswarm join CODE" in render.next_step(solo, available, ())
+    assert "mycoswarm pull smollm2:135m" in render.next_step(alone, empty, ())
     assert "mycoswarm invite" in render.next_step(alone, available, ())
     assert "mycoswarm nodes --why uncho" in render.next_step(member, available, members)
     assert render.next_step(member, available, members[:3]) == ""
@@ -28,12 +28,8 @@ def test_the_next_step_is_the_first_that_is_missing() -> None:
 def test_solo_neighbours_are_no_swarm_to_join() -> None:
     alone = msgspec.structs.replace(samples.detail(solo=True), nearby=(NearbySwarm("", 2),))
     assert "mycoswarm invite" in render.next_step(alone, samples.models(), ())
-    facts, _ = render.neighbours(alone, samples.nodes(solo=True), samples.models())
+    facts, _ = render.neighbours(alone, samples.nodes(solo=True), samples.models(), HealthReport(()), ())
     assert _texts(facts)["nearby"] == "2 machines without a swarm"
-
-
-def test_several_swarms_nearby_are_counted() -> None:
-    assert render.joining((NearbySwarm("a", 1), NearbySwarm("b", 2))).startswith("2 swarms are here.")
 
 
 def test_an_unreachable_model_is_not_within_reach() -> None:
@@ -57,8 +53,8 @@ def test_a_guessed_term_is_marked_and_an_empty_one_left_out() -> None:
 
 def test_every_row_has_every_column() -> None:
     tables = [
-        render.nodes(samples.nodes()),
-        render.nodes(Nodes(())),
+        render.nodes(samples.nodes(), samples.swarm()),
+        render.nodes(Nodes(()), None),
         render.models(samples.models()),
         render.catalog(samples.models(empty=True)),
         render.running_models(samples.running()),
@@ -75,13 +71,3 @@ def test_every_row_has_every_column() -> None:
 def test_nothing_left_to_fetch_is_no_table() -> None:
     fetched = samples.models()
     assert render.catalog(msgspec.structs.replace(fetched, catalog=fetched.catalog[:1])) is None
-
-
-@pytest.mark.parametrize("founded", [True, False])
-def test_the_invitation_shows_code_place_and_expiry(founded: bool) -> None:
-    from mycoswarm.core.views import Invitation
-
-    text = "\n".join(line for line, _ in render.invitation(Invitation("7-guitar-lemon", 600.0, "home", founded)))
-    assert "mycoswarm join 7-guitar-lemon" in text
-    assert "10 min" in text
-    assert ("founds the swarm" in text) == founded

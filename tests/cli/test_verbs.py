@@ -6,8 +6,9 @@ import re
 import msgspec
 import pytest
 
+from mycoswarm.core.node import SwarmInfo
 from mycoswarm.core.paths import Paths
-from mycoswarm.core.views import Models, NodeDetail, Nodes, Running
+from mycoswarm.core.views import HealthReport, Models, NodeDetail, NodeHistory, Nodes, Running
 from tests.cli import samples
 from tests.cli.conftest import Run
 from tests.cli.fake_node import FakeNode
@@ -18,7 +19,6 @@ READERS = [
     ["nodes", "--why", "uncho"],
     ["models"],
     ["ps"],
-    ["invite"],
     ["config", "show", "--origin"],
 ]
 _PORT = re.compile(r"127\.0\.0\.1:\d+")
@@ -37,32 +37,67 @@ def test_what_is_shown(run: Run, node: FakeNode, verb: list[str], terminal: bool
     assert _PORT.sub("127.0.0.1:PORT", result.out) == snapshot
 
 
-@pytest.mark.parametrize("verb", ["nodes", "models", "ps", "status"])
+@pytest.mark.parametrize("verb", ["nodes", "models", "ps", "status", "nodes --why uncho"])
 def test_sixty_columns_are_enough(run: Run, node: FakeNode, verb: str, snapshot: object) -> None:
-    result = run(verb, terminal=True, width=60)
+    result = run(*verb.split(), terminal=True, width=60)
     assert max(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) for line in result.out.splitlines()) <= 60
     assert _PORT.sub("127.0.0.1:PORT", result.out) == snapshot
 
 
 @pytest.mark.parametrize(
     ("verb", "kind"),
-    [("status", NodeDetail), ("nodes", Nodes), ("models", Models), ("ps", Running)],
+    [
+        ("status", NodeDetail),
+        ("nodes", Nodes),
+        ("nodes --why uncho", NodeHistory),
+        ("models", Models),
+        ("ps", Running),
+        ("doctor", HealthReport),
+        ("keeper ls", SwarmInfo),
+    ],
 )
 def test_json_is_the_view_unchanged(run: Run, node: FakeNode, verb: str, kind: type) -> None:
     expected = {
         "status": samples.detail(port=node.port),
         "nodes": samples.nodes(),
+        "nodes --why uncho": samples.history(),
+        "doctor": samples.health(),
+        "keeper ls": samples.swarm(),
         "models": samples.models(),
         "ps": samples.running(),
     }[verb]
-    result = run(verb, "--json")
+    result = run(*verb.split(), "--json")
     assert msgspec.json.decode(result.out, type=kind) == expected
     assert result.out.count("\n") == 1
     assert result.err == ""
 
 
 @pytest.mark.parametrize(
-    "verb", [["status"], ["nodes"], ["models"], ["ps"], ["invite"], ["join", "x"], ["leave"], ["rm", "x"]]
+    "verb",
+    [
+        ["status"],
+        ["nodes"],
+        ["nodes", "--why", "uncho"],
+        ["models"],
+        ["ps"],
+        ["doctor"],
+        ["invite"],
+        ["invite", "--open", "10m", "--yes"],
+        ["join", "x"],
+        ["join"],
+        ["admit"],
+        ["admit", "naru", "--words", "a b c d"],
+        ["remove", "x"],
+        ["keeper"],
+        ["keeper", "add", "x"],
+        ["keeper", "remove", "x", "--yes"],
+        ["keeper", "recover"],
+        ["rotate"],
+        ["leave"],
+        ["leave", "--purge", "--yes"],
+        ["rm", "x"],
+    ],
+    ids=" ".join,
 )
 def test_without_a_node_there_is_a_way_out(run: Run, verb: list[str]) -> None:
     result = run(*verb)
@@ -79,8 +114,7 @@ def test_detect_needs_no_node(run: Run, snapshot: object) -> None:
 
 
 def test_a_node_is_named_by_name_or_id(run: Run, node: FakeNode) -> None:
-    assert "redial" not in run("nodes", "--why", "miu").out
-    assert run("nodes", "--why", samples.UNCHO[:10]).out == run("nodes", "--why", "uncho").out
+    assert "no beat for 2.1 s" in run("nodes", "--why", "uncho").out
     wrong = run("nodes", "--why", "unco")
     assert wrong.code == 4
     assert "did you mean `uncho`?" in wrong.err
@@ -91,26 +125,6 @@ def test_a_swarm_without_models_says_what_to_fetch(run: Run, node: FakeNode) -> 
     result = run("models")
     assert "mycoswarm pull smollm2:135m" in result.err
     assert result.out.split()[0] == "NAME"
-
-
-def test_an_invitation_in_a_pipe_is_the_code_alone(run: Run, node: FakeNode) -> None:
-    assert run("invite").out == "7-guitar-lemon\n"
-
-
-def test_join(run: Run, node: FakeNode) -> None:
-    assert "miu's swarm" in run("join", "7-guitar-lemon").out
-    wrong = run("join", "1-a-b", "--peer", "192.168.1.10")
-    assert wrong.code == 5
-    assert "2 tries are left" in wrong.err
-    assert node.calls[-1][2] == b'{"code":"1-a-b","address":"192.168.1.10"}'
-
-
-def test_leaving_asks_first(run: Run, node: FakeNode) -> None:
-    assert run("leave").code == 5
-    assert run("leave", terminal=True, typed="n\n").out == ""
-    assert not node.calls
-    assert "has left" in run("leave", terminal=True, typed="y\n").out
-    assert run("leave", "--yes").code == 0
 
 
 def test_deleting_asks_first(run: Run, node: FakeNode) -> None:

@@ -1,15 +1,18 @@
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from mycoswarm.client import daemon
-from mycoswarm.core.errors import DaemonUnreachable, Fixable, InvalidRequest, MycoError, NotWritable
+from mycoswarm.core.errors import DaemonUnreachable, Fixable, InvalidRequest, MycoError, NotWritable, Refused
 from mycoswarm.core.hardware import Report
 from mycoswarm.core.paths import Paths
 from tests.cli import samples
@@ -155,3 +158,68 @@ def test_detect_is_the_report_as_it_came() -> None:
 def test_the_reason_is_what_it_said_last(said: str, code: int, kind: type[MycoError], message: str, hint: str) -> None:
     error = daemon.reason(said, code)
     assert (type(error), error.message, error.hint) == (kind, message, hint)
+
+
+def test_a_node_that_comes_back_under_another_id_is_waited_for(node: FakeNode) -> None:
+    assert not daemon.wait_for(node.paths, "after", timeout=0.2)
+    threading.Timer(0.2, node.become, ("after",)).start()
+    assert daemon.wait_for(node.paths, "after", timeout=5.0)
+
+
+def test_a_node_that_is_gone_is_not_waited_for(paths: Paths) -> None:
+    begun = time.monotonic()
+    assert not daemon.wait_for(paths, "after", timeout=30.0)
+    assert time.monotonic() - begun < 5.0
+
+
+def _lived_in(paths: Paths) -> None:
+    for folder in (paths.config, paths.state, paths.cache / "downloads", paths.models / "m"):
+        folder.mkdir(parents=True)
+    for file in (paths.settings_file, paths.log_file, paths.token_file, paths.models / "m" / "model.gguf"):
+        file.write_text("x")
+
+
+def test_a_purge_leaves_nothing(paths: Paths) -> None:
+    _lived_in(paths)
+    daemon.purge(paths, keep_models=False)
+    assert not paths.state.parent.exists()
+    daemon.purge(paths, keep_models=False)
+
+
+def test_a_purge_can_spare_the_models(paths: Paths) -> None:
+    _lived_in(paths)
+    (paths.data / "history.db").write_text("x")
+    daemon.purge(paths, keep_models=True)
+    left = [path.relative_to(paths.data) for path in paths.state.parent.rglob("*") if path.is_file()]
+    assert left == [Path("models/m/model.gguf")]
+
+
+def test_a_purge_follows_no_link_out_of_its_own_folders(paths: Paths, tmp_path: Path) -> None:
+    _lived_in(paths)
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "file").write_text("x")
+    (paths.data / "linked").symlink_to(precious)
+    moved = tmp_path / "big disk"
+    paths.cache.rename(moved)
+    paths.cache.symlink_to(moved)
+    daemon.purge(paths, keep_models=False)
+    assert (precious / "file").exists()
+    assert not paths.cache.is_symlink()
+    assert list(moved.iterdir()) == []
+
+
+def test_a_purge_spares_what_others_put_beside(paths: Paths) -> None:
+    _lived_in(paths)
+    (paths.state.parent / "mine.txt").write_text("x")
+    daemon.purge(paths, keep_models=False)
+    assert [path.name for path in paths.state.parent.iterdir()] == ["mine.txt"]
+
+
+def test_nothing_is_purged_under_a_running_node(paths: Paths) -> None:
+    _lived_in(paths)
+    with (paths.state / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(Refused):
+            daemon.purge(paths, keep_models=False)
+    assert paths.token_file.exists()

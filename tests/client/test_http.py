@@ -12,7 +12,17 @@ from mycoswarm.client.http import Client
 from mycoswarm.core.chat import ChatRequest, Finish, Start, Text, Usage, message
 from mycoswarm.core.errors import CannotServe, DaemonUnreachable, DiskFull, PeerLost, Refused, TokenRequired, WrongCode
 from mycoswarm.core.paths import Paths
-from mycoswarm.core.views import InviteBody, JoinBody, PullBody
+from mycoswarm.core.views import (
+    Admitted,
+    CompareBody,
+    Expelled,
+    InviteBody,
+    JoinBody,
+    Joined,
+    PullBody,
+    RecoverBody,
+    Rotated,
+)
 from tests.cli import samples
 from tests.cli.fake_node import FakeNode
 
@@ -25,6 +35,8 @@ def test_views_come_back_as_the_structs_they_are(node: FakeNode) -> None:
     assert client.models() == samples.models()
     assert client.ps() == samples.running()
     assert client.node() == samples.detail(port=node.port)
+    assert client.history("uncho") == samples.history()
+    assert client.health() == samples.health()
     assert client.route(HELLO).placement == samples.placement()
 
 
@@ -88,6 +100,39 @@ def test_membership_carries_the_token(node: FakeNode) -> None:
     node.paths.token_file.write_text("another")
     with pytest.raises(TokenRequired):
         client.leave()
+
+
+def test_membership_is_spelt_as_the_node_reads_it(node: FakeNode) -> None:
+    node.script.waiting = ("naru",)
+    client = connect(node.paths)
+    assert client.metrics() == "mycoswarm_info 1\n"
+    assert client.compare(CompareBody("10.0.0.1", "abc", True)) == samples.comparing()
+    assert client.comparing("run-0").state == "waiting"
+    assert client.compared("run-0", same=True).joined == Joined(samples.swarm())
+    assert client.compared("run-0", same=False).state == "ended"
+    assert client.waiting() == samples.waiting("naru")
+    assert client.admit("run-0", same=True) == Admitted("naru", True)
+    assert client.expel("the one/two") == Expelled(samples.UNCHO, "the one/two", 1, 2)
+    assert len(client.add_keeper("boa").keepers) == 2
+    assert client.remove_keeper("boa") == samples.swarm()
+    assert len(client.recover(RecoverBody("a b", ("miu",))).keepers) == 2
+    assert client.rotate() == Rotated(samples.BOA, samples.NARU)
+    assert [call[:2] for call in node.calls] == [
+        ("POST", "/swarm/v1/join/compare"),
+        ("POST", "/swarm/v1/join/compare/run-0"),
+        ("POST", "/swarm/v1/join/compare/run-0"),
+        ("POST", "/swarm/v1/admit"),
+        ("DELETE", "/swarm/v1/nodes/the%20one%2Ftwo"),
+        ("POST", "/swarm/v1/keepers"),
+        ("DELETE", "/swarm/v1/keepers/boa"),
+        ("POST", "/swarm/v1/recover"),
+        ("POST", "/swarm/v1/rotate"),
+    ]
+    assert [call[2] for call in node.calls][:3] == [
+        b'{"address":"10.0.0.1","swarm":"abc","move":true}',
+        b'{"same":true}',
+        b'{"same":false}',
+    ]
 
 
 def test_pull_is_progress_then_the_end_or_the_error(node: FakeNode) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from mycoswarm.core.errors import InvalidRequest
 from mycoswarm.core.hardware import EngineFound
-from mycoswarm.engines.find import OURS, Address, addresses, build, find
+from mycoswarm.engines.find import OURS, Address, addresses, build, configured, find
 from mycoswarm.engines.ollama import Ollama
 from mycoswarm.engines.openai_compatible import OpenAICompatible
 from mycoswarm.testing.ollama_double import DoubleModel, OllamaDouble, start
@@ -149,3 +149,10 @@ async def test_engines_are_built_for_what_was_found() -> None:
     assert (vllm.kind, vllm.url) == ("vllm", "http://127.0.0.1:2")
     await ollama.close()
     await vllm.close()
+
+
+def test_configured_addresses_are_spelt_as_they_are_found() -> None:
+    typed = ("localhost:8000", "http://127.0.0.1:8000/v1", "key@10.0.0.5:1234")
+    assert configured(typed) == ("http://127.0.0.1:8000", "http://10.0.0.5:1234")
+    with pytest.raises(InvalidRequest):
+        configured(("ftp://x",))

@@ -35,7 +35,7 @@ ip link add br0 type bridge mcast_snooping 0
 ip link set br0 up
 """
 
-_GET = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=2).read().decode())"
+_GET = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=5).read().decode())"
 
 
 def require() -> None:
@@ -144,8 +144,13 @@ class Machine:
 
     def get(self, port: int, path: str) -> object | None:
         """JSON of a GET on this machine's loopback; None where nothing answers."""
+        text = self.get_text(port, path)
+        return msgspec.json.decode(text) if text is not None else None
+
+    def get_text(self, port: int, path: str) -> str | None:
+        """What a GET on this machine's loopback answers; None where nothing does."""
         done = self.run(PYTHON, "-S", "-c", _GET, f"http://127.0.0.1:{port}{path}", timeout=10)
-        return msgspec.json.decode(done.stdout) if done.returncode == 0 else None
+        return done.stdout if done.returncode == 0 else None
 
     def log(self) -> str:
         """Everything the node said, for a failing test's report."""
@@ -224,6 +229,10 @@ ip -n {name} route add default via {SUBNET}.254
         subprocess.run(
             [*self._inside(), "ip", "link", "set", f"v-{name}", "up" if plugged else "down"], check=True, timeout=10
         )
+
+    def ip(self, *arguments: str) -> None:
+        """`ip …` on this network: `-n MACHINE addr add …`."""
+        subprocess.run([*self._inside(), "ip", *arguments], check=True, timeout=10)
 
     def _inside(self) -> list[str]:
         return ["nsenter", "-t", str(self._holder.pid), "-U", "-n", "-m", "--preserve-credentials"]

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from mycoswarm import __version__
-from mycoswarm.api import auth, native, openai
+from mycoswarm.api import auth, membership, native, openai
 from mycoswarm.api.asgi import App, ClientGone, Receive, Scope, Send, read_body, send_error, send_response
 from mycoswarm.api.node import NodeService
 from mycoswarm.api.routes import Call, Found, Route, Table, decode_body, openapi
@@ -23,7 +23,7 @@ MAX_ANSWER_BODY = 1024 * 1024
 
 def create_app(node: NodeService, token: str) -> App:
     """The application over `node`; `token` guards all that is not inference or a list."""
-    table = Table((*native.routes(node), *_openai_routes(node)))
+    table = Table((*native.routes(node), *membership.routes(node), *_openai_routes(node)))
     document = Route(
         method="GET",
         path="/schema",
@@ -78,7 +78,8 @@ async def _answer(found: Found, scope: Scope, receive: Receive, send: Send) -> N
         )
     query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
     reply = await route.answer(Call(found.path, query, body))
-    await send_response(send, route.status, reply if isinstance(reply, bytes) else msgspec.json.encode(reply))
+    said = reply if isinstance(reply, bytes) else msgspec.json.encode(reply)
+    await send_response(send, route.status, said, media=route.media.encode())
 
 
 async def _refuse(send: Send, path: str, problem: MycoError) -> None:

@@ -47,13 +47,15 @@ async def read_body(receive: Receive, limit: int = MAX_REQUEST) -> bytes:
             return b"".join(chunks)
 
 
-async def send_response(send: Send, status: int, body: bytes, headers: Headers = ()) -> None:
-    """A complete JSON reply."""
+async def send_response(
+    send: Send, status: int, body: bytes, headers: Headers = (), media: bytes = b"application/json"
+) -> None:
+    """A complete reply."""
     await send(
         {
             "type": "http.response.start",
             "status": status,
-            "headers": [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *headers],
+            "headers": [(b"content-type", media), (b"content-length", b"%d" % len(body)), *headers],
         }
     )
     await send({"type": "http.response.body", "body": body})

@@ -1,4 +1,8 @@
-"""Our own dialect under `/swarm/v1`: the routes over a node. Thin: the node does the work and raises the errors."""
+"""Our own dialect under `/swarm/v1`: the routes over a node. Thin: the node does the work and raises the errors.
+
+Problems and metrics are free like the lists: they name machines and addresses, as `nodes` does, and nothing that was
+said or asked; a Prometheus on this machine then needs no secret of its own.
+"""
 
 from typing import Any
 
@@ -6,20 +10,17 @@ import msgspec
 
 from mycoswarm import __version__
 from mycoswarm.api.node import NodeService
-from mycoswarm.api.routes import Call, Query, Route
+from mycoswarm.api.routes import NDJSON, PROMETHEUS, Call, Query, Route
 from mycoswarm.api.streams import StreamRoutes
 from mycoswarm.core.chat import ChatRequest, Delta
 from mycoswarm.core.ids import RequestId
 from mycoswarm.core.model import Progress
 from mycoswarm.core.task import Task
 from mycoswarm.core.views import (
-    Invitation,
-    InviteBody,
-    JoinBody,
-    Joined,
-    Left,
+    HealthReport,
     Models,
     NodeDetail,
+    NodeHistory,
     Nodes,
     PullBody,
     Removed,
@@ -47,17 +48,26 @@ class Ending(msgspec.Struct, frozen=True):
 
 
 def routes(node: NodeService) -> tuple[Route, ...]:
-    """Lists, membership, models, and the two streams."""
+    """Lists, health, models, and the two streams."""
     streams = StreamRoutes(node)
 
-    async def health(_: Call) -> Healthy:
+    async def healthz(_: Call) -> Healthy:
         return Healthy("ok", node.id, __version__)
+
+    async def metrics(_: Call) -> bytes:
+        return node.metrics().encode()
+
+    async def health(_: Call) -> HealthReport:
+        return node.health()
 
     async def detail(_: Call) -> NodeDetail:
         return node.detail()
 
     async def nodes(_: Call) -> Nodes:
         return node.nodes()
+
+    async def history(call: Call) -> NodeHistory:
+        return await node.history(call.path["node"])
 
     async def models(_: Call) -> Models:
         return node.models()
@@ -74,15 +84,6 @@ def routes(node: NodeService) -> tuple[Route, ...]:
     async def route(call: Call) -> Routed:
         return Routed(node.place(call.body))
 
-    async def invite(call: Call) -> Invitation:
-        return await node.invite(call.body.headless, call.body.name)
-
-    async def join(call: Call) -> Joined:
-        return await node.join(call.body.code, call.body.address)
-
-    async def leave(_: Call) -> Left:
-        return await node.leave()
-
     async def remove(call: Call) -> Removed:
         return await node.remove_model(call.path["name"], call.query.get("node", ""))
 
@@ -95,22 +96,23 @@ def routes(node: NodeService) -> tuple[Route, ...]:
             method="GET", path=path, name=name, summary=summary, tag="swarm", reply=reply, answer=answer, free=True
         )
 
-    def act(path: str, name: str, summary: str, reply: Any, answer: Any, body: Any = None) -> Route:
-        return Route(
-            method="POST",
-            path=path,
-            name=name,
-            summary=summary,
-            tag="membership",
-            reply=reply,
-            answer=answer,
-            body=body,
-        )
-
     return (
-        read("/healthz", "health", "The node answers", Healthy, health),
+        read("/healthz", "healthz", "The node answers", Healthy, healthz),
+        Route(
+            method="GET",
+            path="/metrics",
+            name="metrics",
+            summary="Everything that is counted or measured, for Prometheus",
+            tag="swarm",
+            reply={"type": "string"},
+            answer=metrics,
+            free=True,
+            media=PROMETHEUS,
+        ),
         read(f"{_BASE}/node", "node", "This node", NodeDetail, detail),
         read(f"{_BASE}/nodes", "nodes", "Every node of the swarm", Nodes, nodes),
+        read(f"{_BASE}/nodes/{{node}}", "node_history", "One node and its changes of state", NodeHistory, history),
+        read(f"{_BASE}/health", "health", "Every known problem with what to do, the worst first", HealthReport, health),
         read(f"{_BASE}/models", "models", "Every model of the swarm, and what could be fetched", Models, models),
         read(f"{_BASE}/ps", "ps", "Loaded models and running work", Running, running),
         read(f"{_BASE}/tasks", "tasks", "What became of this node's requests", Tasks, tasks),
@@ -134,14 +136,19 @@ def routes(node: NodeService) -> tuple[Route, ...]:
             tag="swarm",
             body=ChatRequest,
             reply=Delta,
-            lines=True,
+            media=NDJSON,
             app=streams.chat,
             free=True,
         ),
-        act(f"{_BASE}/invite", "invite", "A code that lets one machine in", Invitation, invite, InviteBody),
-        act(f"{_BASE}/join", "join", "Join a swarm by a code", Joined, join, JoinBody),
-        act(f"{_BASE}/leave", "leave", "Leave the swarm", Left, leave),
-        act(f"{_BASE}/shutdown", "shutdown", "End this node", Ending, shutdown),
+        Route(
+            method="POST",
+            path=f"{_BASE}/shutdown",
+            name="shutdown",
+            summary="End this node",
+            tag="swarm",
+            reply=Ending,
+            answer=shutdown,
+        ),
         Route(
             method="POST",
             path=f"{_BASE}/models/pull",
@@ -150,7 +157,7 @@ def routes(node: NodeService) -> tuple[Route, ...]:
             tag="models",
             body=PullBody,
             reply=Progress,
-            lines=True,
+            media=NDJSON,
             app=streams.pull,
         ),
         Route(

@@ -14,6 +14,9 @@ from mycoswarm.api.asgi import App
 from mycoswarm.core.errors import InvalidRequest, NotFound, WrongMethod
 
 Dialect = Literal["swarm", "openai"]
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 _T = TypeVar("_T")
 
 
@@ -36,7 +39,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One method of one path.
 
     path: `{name}` stands for one segment, `{name...}` for all that is left. reply: a msgspec type, or a JSON schema.
-    free: needs no token on loopback. lines: `reply` is one line of a stream.
+    free: needs no token on loopback. media: of the reply; of NDJSON, `reply` is one line. An `answer` gives what shall
+    be written as JSON, or bytes that are of that media type already.
     """
 
     method: str
@@ -51,7 +55,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     query: tuple[Query, ...] = ()
     status: int = 200
     free: bool = False
-    lines: bool = False
+    media: str = JSON
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -159,14 +163,13 @@ def _operation(route: Route, refer: Mapping[str, Any]) -> dict[str, Any]:
     def schema(kind: Any) -> Any:
         return kind if isinstance(kind, dict) else refer[_key(kind)]
 
-    media = "application/x-ndjson" if route.lines else "application/json"
     made: dict[str, Any] = {
         "operationId": route.name,
         "summary": route.summary,
         "tags": [route.tag],
         "responses": {
-            str(route.status): {"description": "It worked.", "content": {media: {"schema": schema(route.reply)}}},
-            "default": {"description": "It did not.", "content": {"application/json": {"schema": _ERROR}}},
+            str(route.status): {"description": "It worked.", "content": {route.media: {"schema": schema(route.reply)}}},
+            "default": {"description": "It did not.", "content": {JSON: {"schema": _ERROR}}},
         },
         "security": [{}] if route.free else [{"token": []}],
     }

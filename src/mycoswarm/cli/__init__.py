@@ -7,7 +7,8 @@ progress, logs, notes and the footer of an answer on stderr; an exit code.
 - `app`       what every verb gets: global options, printer, paths, the node's client
 - `printer`   the only module that writes: tables on a terminal, plain columns in a pipe, `--json`
 - `words`     sizes, durations, speeds and machines as people read them (pure)
-- `render`    views to tables and lines (pure)
+- `render`    views to tables and lines (pure); `render_swarm` those of membership and health
+- `durations` spans of time as they are typed
 - `session`   a node to talk to: the running one or a private one; the starter model where there is none
 - `answer`    one stream of deltas to text, figures and footer; `speaking` prints it while it comes
 - `conversation`, `repl`, `markdown`   what `chat` adds

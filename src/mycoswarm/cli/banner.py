@@ -23,6 +23,7 @@ _COLUMN = 9
 def say(printer: "Printer", client: "Client") -> None:
     """This machine as soon as it knows itself, then the others as soon as they are seen; three seconds at most."""
     from mycoswarm.cli import render
+    from mycoswarm.cli.status import at_the_door
 
     deadline = time.monotonic() + PATIENCE
     printer.status("looking at this machine …")
@@ -39,7 +40,7 @@ def say(printer: "Printer", client: "Client") -> None:
         time.sleep(_POLL)
         detail, nodes = client.node(), client.nodes()
     printer.clear_status()
-    facts, advice = render.neighbours(detail, nodes, client.models())
+    facts, advice = render.neighbours(detail, nodes, client.models(), client.health(), at_the_door(client, detail))
     printer.facts(facts, _COLUMN)
     printer.line()
     printer.line(advice, "strong")

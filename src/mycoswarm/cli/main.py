@@ -28,8 +28,15 @@ SECTIONS: dict[str, dict[str, str]] = {
         "nodes": "List the machines.",
         "models": "List the models of every machine.",
         "ps": "Show what is loaded and running.",
+        "doctor": "Show every known problem with what to do.",
+    },
+    "Membership": {
         "invite": "Let another machine in.",
-        "join": "Enter a swarm with a code.",
+        "join": "Enter a swarm.",
+        "admit": "Let in a machine that asks.",
+        "keeper": "Show or change who may let machines in and out.",
+        "remove": "Take a machine out of the swarm for ever.",
+        "rotate": "Give this machine a new key.",
         "leave": "Leave the swarm.",
     },
     "Models": {

@@ -1,15 +1,8 @@
 """`mycoswarm nodes`: the machines of the swarm."""
 
-import difflib
-from typing import TYPE_CHECKING
-
 import click
 
 from mycoswarm.cli.app import App, Verb, complete_nodes, json_option, pass_app
-
-if TYPE_CHECKING:
-    from mycoswarm.core.node import NodeView
-    from mycoswarm.core.views import Nodes
 
 
 @click.command(cls=Verb)
@@ -18,41 +11,33 @@ if TYPE_CHECKING:
     "why",
     metavar="NODE",
     default=None,
-    help="One node, and the reason for its state.",
+    help="One node (name, or start of its id): the reason for its state, and how that changed.",
     shell_complete=complete_nodes,
 )
 @json_option
 @pass_app
 def nodes(app: App, why: str | None, as_json: bool) -> None:
     """List the machines: state, when last seen, roles, hardware."""
-    from mycoswarm.cli import render
-    from mycoswarm.core.views import Nodes as Found
+    from mycoswarm.cli import render, render_swarm
 
-    view = app.client().nodes()
+    client = app.client()
     if why is None:
+        view = client.nodes()
         if as_json:
             app.printer.json(view)
         else:
-            app.printer.table(render.nodes(view))
+            app.printer.table(render.nodes(view, client.node().swarm))
         return
-    node = _named(view, why)
+    history = client.history(why)
     if as_json:
-        app.printer.json(Found((node,)))
-    else:
-        app.printer.facts(render.node_facts(node))
-
-
-def _named(view: "Nodes", asked: str) -> "NodeView":
-    """By name, or by the start of an id where only one fits."""
-    from mycoswarm.core.errors import InvalidRequest, NotFound
-
-    found = [node for node in view.nodes if node.name == asked]
-    found = found or [node for node in view.nodes if node.id.startswith(asked.lower())]
-    if not found:
-        near = difflib.get_close_matches(asked, [node.name for node in view.nodes], 1)
-        raise NotFound(f"no node `{asked}`", f"did you mean `{near[0]}`?" if near else "mycoswarm nodes lists them")
-    if len(found) > 1:
-        raise InvalidRequest(
-            f"`{asked}` is the name of {len(found)} nodes", "use ids: " + ", ".join(node.id[:8] for node in found)
-        )
-    return found[0]
+        app.printer.json(history)
+        return
+    app.printer.facts(
+        [
+            *render.node_facts(history.node, client.node().swarm),
+            *render_swarm.origin(history, client.nodes()),
+        ]
+    )
+    if history.changes:
+        app.printer.line()
+        app.printer.table(render_swarm.history(history.changes))

@@ -196,8 +196,9 @@ class Printer:
     def confirm(self, question: str, *, default: bool) -> bool:
         """Yes or no. Call only where `can_ask`; the end of input is a no."""
         self.clear_status()
+        asked = "\n".join(self._broken(f"{_one_line(question)} {'[Y/n]' if default else '[y/N]'}", self.err))
         while True:
-            self.err.write(f"{clean(question)} {'[Y/n]' if default else '[y/N]'} ")
+            self.err.write(asked + " ")
             self.err.flush()
             answer = sys.stdin.readline()
             if not answer:
@@ -212,6 +213,13 @@ class Printer:
                     return False
                 case _:
                     self.err.write("Please answer y or n.\n")
+
+    def ask(self, question: str) -> str:
+        """The line that is typed. Call only where `can_ask`; the end of input is an empty one."""
+        self.clear_status()
+        self.err.write(clean(question) + " ")
+        self.err.flush()
+        return sys.stdin.readline().strip()
 
     @contextmanager
     def progress(self) -> "Iterator[ProgressView]":

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 
-from mycoswarm.cli import words
+from mycoswarm.cli import render_swarm, words
 from mycoswarm.cli.printer import Cell, Style, Table
 from mycoswarm.core.hardware import Report
 from mycoswarm.core.ids import short
 from mycoswarm.core.node import NearbySwarm, NodeView, PeerState, SwarmInfo
 from mycoswarm.core.placement import Candidate, Placement, Terms
 from mycoswarm.core.task import Task
-from mycoswarm.core.views import CatalogEntry, Invitation, ModelPlace, Models, NodeDetail, Nodes, Running
+from mycoswarm.core.views import CatalogEntry, HealthReport, ModelPlace, Models, NodeDetail, Nodes, Running, Waiting
 
 STARTER = "smollm2:135m"
 """What a swarm without any model is told to fetch, where its node names no catalogue."""
@@ -25,8 +25,9 @@ _STATE_STYLE: dict[PeerState, Style] = {
 _OFFER_STYLE: dict[str, Style] = {"loaded": "good", "loading": "warn", "unfit": "bad"}
 
 
-def nodes(view: Nodes) -> Table:
-    """One row a machine."""
+def nodes(view: Nodes, swarm: SwarmInfo | None) -> Table:
+    """One row a machine; keepers are marked."""
+    keepers = swarm.keepers if swarm is not None else ()
     rows: list[tuple[Cell, ...]] = []
     for node in view.nodes:
         record = node.record
@@ -36,6 +37,7 @@ def nodes(view: Nodes) -> Table:
             (
                 Cell(words.node_name(node), "strong"),
                 Cell(short(node.id), "dim"),
+                Cell("keeper" if node.id in keepers else ""),
                 Cell("up" if node.state == "self" else node.state, _STATE_STYLE[node.state]),
                 Cell("here" if node.state == "self" else words.ago(node.last_seen)),
                 Cell(words.milliseconds(node.rtt)),
@@ -44,11 +46,11 @@ def nodes(view: Nodes) -> Table:
                 Cell(hardware),
             )
         )
-    columns = ("name", "id", "state", "seen", "round trip", "models", "roles", "hardware")
-    return Table(columns, tuple(rows), frozenset({4, 5}), spare=(1, 4, 6, 3, 5))
+    columns = ("name", "id", "part", "state", "seen", "round trip", "models", "roles", "hardware")
+    return Table(columns, tuple(rows), frozenset({5, 6}), spare=(1, 5, 2, 7, 4, 6))
 
 
-def node_facts(node: NodeView) -> list[tuple[str, Cell]]:
+def node_facts(node: NodeView, swarm: SwarmInfo | None) -> list[tuple[str, Cell]]:
     """Everything known about one machine, the reason for its state first."""
     facts = [
         ("name", Cell(words.node_name(node), "strong")),
@@ -62,6 +64,8 @@ def node_facts(node: NodeView) -> list[tuple[str, Cell]]:
         facts.append(("round trip", Cell(words.milliseconds(node.rtt))))
     if node.addresses:
         facts.append(("addresses", Cell(", ".join(node.addresses))))
+    if swarm is not None:
+        facts.append(("keeper", Cell("yes: it lets machines in and out" if node.id in swarm.keepers else "no")))
     if record := node.record:
         facts.append(("version", Cell(record.version)))
         if record.hardware:
@@ -157,9 +161,14 @@ def tasks(work: Iterable[Task], names: dict[str, str], now: float) -> Table:
 
 
 def status(
-    detail: NodeDetail, view: Nodes, available: Models, running: Running
-) -> tuple[list[tuple[str, Cell]], list[str], str]:
-    """The swarm at a glance: facts, warnings, and the next thing to do ("" where all is well)."""
+    detail: NodeDetail,
+    view: Nodes,
+    available: Models,
+    running: Running,
+    report: HealthReport,
+    waiting: Sequence[Waiting],
+) -> tuple[list[tuple[str, Cell]], str]:
+    """The swarm at a glance: facts, and the next thing to do ("" where all is well)."""
     me = detail.view
     facts: list[tuple[str, Cell]] = [
         ("node", Cell(f"{words.node_name(me)} ({short(me.id)}), up {words.duration(detail.uptime)}")),
@@ -169,41 +178,37 @@ def status(
     facts.append(("address", Cell(f"http://127.0.0.1:{detail.port}")))
     facts.append(("swarm", _swarm(detail.swarm)))
     if detail.swarm is not None:
-        facts += _members(view.nodes)
+        facts += render_swarm.members(view.nodes, detail.swarm.keepers)
+    facts += render_swarm.asking_to_come_in(waiting)
     loaded = sorted({f"{place.offer.name} on {_place_name(place)}" for place in running.loaded})
     facts.append(("loaded", Cell(", ".join(loaded) or "nothing", "" if loaded else "dim")))
     reachable = {model.name for model in available.models if any(place.reachable for place in model.places)}
     facts.append(("models", Cell(words.count(len(reachable), "model") + " within reach")))
     active = len(running.tasks)
     facts.append(("work", Cell(words.count(active, "task") if active else "idle", "" if active else "dim")))
-    warnings = list(detail.warnings)
-    for node in view.nodes:
-        if node.state != "self" and node.record:
-            warnings += [f"{words.node_name(node)}: {warning}" for warning in node.record.warnings]
-    return facts, warnings, next_step(detail, available, view.nodes)
+    facts += render_swarm.problem_summary(report)
+    return facts, next_step(detail, available, view.nodes)
 
 
 def next_step(detail: NodeDetail, available: Models, members: Sequence[NodeView]) -> str:
-    """The command that brings this user one step further, in a sentence; "" where there is nothing left to do."""
+    """The command that brings this user one step further, in a sentence; "" where there is nothing left to do.
+
+    A swarm that is near comes first: its models may be all that is wanted.
+    """
+    if detail.swarm is None and any(nearby.swarm for nearby in detail.nearby):
+        return render_swarm.joining(detail.nearby)
+    if moving := render_swarm.moving(detail):
+        return moving
     if not any(place.reachable for model in available.models for place in model.places):
         return f"No model is within reach yet. Fetch one: mycoswarm pull {starter(available).name}"
     if detail.private:
         return ""
     if detail.swarm is None:
-        if any(nearby.swarm for nearby in detail.nearby):
-            return joining(detail.nearby)
         return "To let other machines in: mycoswarm invite"
     if any(node.state in ("down", "suspect") for node in members):
         away = next(node for node in members if node.state in ("down", "suspect"))
         return f"Why {words.node_name(away)} is not up: mycoswarm nodes --why {words.node_name(away)}"
     return ""
-
-
-def joining(nearby: Sequence[NearbySwarm]) -> str:
-    """What a machine outside is told about the swarm that it hears."""
-    swarms = [swarm for swarm in nearby if swarm.swarm]
-    which = f"Swarm “{swarms[0].swarm}” is" if len(swarms) == 1 else f"{len(swarms)} swarms are"
-    return f"{which} here. Enter the code that `mycoswarm invite` shows on any member: mycoswarm join CODE"
 
 
 def starter(available: Models) -> CatalogEntry:
@@ -234,36 +239,20 @@ def banner(detail: NodeDetail) -> list[tuple[str, Cell]]:
     return facts
 
 
-def neighbours(detail: NodeDetail, view: Nodes, available: Models) -> tuple[list[tuple[str, Cell]], str]:
+def neighbours(
+    detail: NodeDetail, view: Nodes, available: Models, report: HealthReport, waiting: Sequence[Waiting]
+) -> tuple[list[tuple[str, Cell]], str]:
     """What `up` says of the others, a moment later, and the next command."""
     facts: list[tuple[str, Cell]] = [("swarm", _swarm(detail.swarm))]
     if detail.swarm is not None:
-        facts += _members(view.nodes)
-    elif detail.nearby:
+        facts += render_swarm.members(view.nodes, detail.swarm.keepers)
+    if detail.nearby:
         facts.append(("nearby", Cell(", ".join(_nearby(swarm) for swarm in detail.nearby))))
-    else:
+    elif detail.swarm is None:
         facts.append(("nearby", Cell("nobody yet", "dim")))
-    facts += [("warning", Cell(warning, "warn")) for warning in detail.warnings]
+    facts += render_swarm.asking_to_come_in(waiting)
+    facts += render_swarm.problem_summary(report)
     return facts, next_step(detail, available, view.nodes) or "Talk: mycoswarm chat"
-
-
-def invitation(view: Invitation) -> list[tuple[str, Style]]:
-    """The code, where to type it, and how long it counts, as lines."""
-    lines: list[tuple[str, Style]] = []
-    if view.founded:
-        lines.append((f"This founds the swarm “{view.swarm}”, and this machine keeps its roster.", ""))
-    edge = "─" * (len(view.code) + 4)
-    code: list[tuple[str, Style]] = [
-        ("", ""),
-        (f"    ┌{edge}┐", "accent"),
-        (f"    │  {view.code}  │", "accent"),
-        (f"    └{edge}┘", "accent"),
-        ("", ""),
-        (f"On the machine that shall join “{view.swarm}”:  mycoswarm up, then", ""),
-        (f"    mycoswarm join {view.code}", "strong"),
-        (f"It lets one machine in and counts for {words.duration(view.expires_in)}.", "dim"),
-    ]
-    return lines + code
 
 
 def placement(decision: Placement) -> Table:
@@ -439,24 +428,12 @@ def _swarm(swarm: SwarmInfo | None) -> Cell:
     return Cell(f"{swarm.name}, {words.count(swarm.members, 'member')}", "strong")
 
 
-def _members(members: Sequence[NodeView]) -> list[tuple[str, Cell]]:
-    """Who is up and who is not; those not up with when they were last seen."""
-    up = [words.node_name(node) for node in members if node.state in ("self", "up")]
-    away = [
-        f"{words.node_name(node)} ({node.state}, seen {words.ago(node.last_seen)})"
-        for node in members
-        if node.state in ("suspect", "down")
-    ]
-    facts = [("up", Cell(", ".join(up), "good"))]
-    if away:
-        facts.append(("not up", Cell(", ".join(away), "warn")))
-    return facts
-
-
 def _nearby(swarm: NearbySwarm) -> str:
     if not swarm.swarm:
         return words.count(swarm.nodes, "machine") + " without a swarm"
-    return f"swarm “{swarm.swarm}” ({words.count(swarm.nodes, 'machine')})"
+    # An announcement carries no name; the id is what `join --swarm` takes.
+    heard = words.count(swarm.nodes, "machine") + " heard" + (", open" if swarm.open else "")
+    return f"swarm {short(swarm.swarm)} ({heard})"
 
 
 def _place_name(place: ModelPlace) -> str:

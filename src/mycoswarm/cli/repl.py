@@ -174,8 +174,8 @@ class Repl:
         self._print.note(f"Now: {self._talk.model}. To change it: /model NAME, or /model auto\n")
 
     def _list_nodes(self) -> None:
-        full = render.nodes(self._client.nodes())
-        keep = (0, 2, 5, 7)
+        full = render.nodes(self._client.nodes(), None)
+        keep = (0, 3, 6, 8)
         self._print.table(
             Table(
                 tuple(full.columns[index] for index in keep),

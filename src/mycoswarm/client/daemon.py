@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -224,6 +225,56 @@ def end(paths: Paths) -> NodeFile | None:
             )
         time.sleep(_POLL)
     return found
+
+
+def wait_for(paths: Paths, node: str, timeout: float = START_TIMEOUT) -> bool:
+    """Wait until the node of that id answers here: one that starts again under a new key. False where it does not."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        found = read(paths)
+        if found is not None and found.node == node and Client(found.port).healthy(0.5):
+            return True
+        if found is None and not _lock_is_held(paths):
+            return False
+        time.sleep(_POLL)
+    return False
+
+
+def purge(paths: Paths, *, keep_models: bool) -> None:
+    """Delete everything that a node has kept here. Only while none runs.
+
+    Raises:
+        Refused: a node runs. NotWritable, Fixable: something could not be deleted.
+    """
+    if _lock_is_held(paths):
+        raise Refused("a node runs on this machine", "stop it first: mycoswarm down")
+    spared = paths.models if keep_models else None
+    for directory in (paths.state, paths.cache, paths.config, paths.data):
+        try:
+            _delete(directory, spared)
+        except OSError as problem:
+            raise from_os_error(problem, Path(problem.filename or directory)) from None
+    if paths.state.parent == paths.config.parent:
+        # MYCOSWARM_HOME itself, unless something else lies in it.
+        with contextlib.suppress(OSError):
+            paths.state.parent.rmdir()
+
+
+def _delete(directory: Path, spared: Path | None) -> None:
+    """Without following links out of it; a directory that is itself a link loses its content, and the link."""
+    if not directory.exists():
+        return
+    for entry in directory.iterdir():
+        if entry == spared:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    if directory.is_symlink():
+        directory.unlink()
+    elif spared is None or spared.parent != directory or not spared.exists():
+        directory.rmdir()
 
 
 def detect() -> bytes:

@@ -24,21 +24,34 @@ from mycoswarm.core.errors import (
     from_body,
 )
 from mycoswarm.core.model import Progress
+from mycoswarm.core.node import SwarmInfo
 from mycoswarm.core.task import Task
 from mycoswarm.core.views import (
+    AdmitBody,
+    Admitted,
+    CompareBody,
+    CompareSame,
+    Comparing,
+    Expelled,
+    HealthReport,
     Invitation,
     InviteBody,
     JoinBody,
     Joined,
+    KeeperBody,
     Left,
     Models,
     NodeDetail,
+    NodeHistory,
     Nodes,
     PullBody,
+    RecoverBody,
     Removed,
+    Rotated,
     Routed,
     Running,
     Tasks,
+    WaitingMachines,
 )
 
 T = TypeVar("T")
@@ -131,6 +144,18 @@ class Client:
     def nodes(self) -> Nodes:
         return self._get("/swarm/v1/nodes", Nodes)
 
+    def history(self, node: str) -> NodeHistory:
+        """One node, by id, start of an id or name, with its changes of state."""
+        return self._get(f"/swarm/v1/nodes/{quote(node, safe='')}", NodeHistory)
+
+    def health(self) -> HealthReport:
+        """Every known problem, the worst first."""
+        return self._get("/swarm/v1/health", HealthReport)
+
+    def metrics(self) -> str:
+        """In Prometheus' text format."""
+        return self._read("GET", "/metrics", None, None, secret=False).decode()
+
     def models(self) -> Models:
         return self._get("/swarm/v1/models", Models)
 
@@ -158,8 +183,46 @@ class Client:
     def join(self, body: JoinBody) -> Joined:
         return self._call("POST", "/swarm/v1/join", Joined, body, JOIN_TIMEOUT, secret=True)
 
+    def compare(self, body: CompareBody) -> Comparing:
+        """Ask to be let in by comparing words; then `comparing` and `compared` with its `run`."""
+        return self._call("POST", "/swarm/v1/join/compare", Comparing, body, JOIN_TIMEOUT, secret=True)
+
+    def comparing(self, run: str) -> Comparing:
+        return self._call("GET", f"/swarm/v1/join/compare/{quote(run, safe='')}", Comparing, secret=True)
+
+    def compared(self, run: str, *, same: bool) -> Comparing:
+        """Whether both screens show the same words."""
+        path = f"/swarm/v1/join/compare/{quote(run, safe='')}"
+        return self._call("POST", path, Comparing, CompareSame(same), JOIN_TIMEOUT, secret=True)
+
+    def waiting(self) -> WaitingMachines:
+        return self._call("GET", "/swarm/v1/waiting", WaitingMachines, secret=True)
+
+    def admit(self, run: str, *, same: bool) -> Admitted:
+        return self._call("POST", "/swarm/v1/admit", Admitted, AdmitBody(run, same), JOIN_TIMEOUT, secret=True)
+
     def leave(self) -> Left:
         return self._call("POST", "/swarm/v1/leave", Left, None, JOIN_TIMEOUT, secret=True)
+
+    def expel(self, node: str) -> Expelled:
+        """Take a machine out of the swarm for ever."""
+        return self._call(
+            "DELETE", f"/swarm/v1/nodes/{quote(node, safe='')}", Expelled, None, JOIN_TIMEOUT, secret=True
+        )
+
+    def add_keeper(self, node: str) -> SwarmInfo:
+        return self._call("POST", "/swarm/v1/keepers", SwarmInfo, KeeperBody(node), JOIN_TIMEOUT, secret=True)
+
+    def remove_keeper(self, node: str) -> SwarmInfo:
+        path = f"/swarm/v1/keepers/{quote(node, safe='')}"
+        return self._call("DELETE", path, SwarmInfo, None, JOIN_TIMEOUT, secret=True)
+
+    def recover(self, body: RecoverBody) -> SwarmInfo:
+        return self._call("POST", "/swarm/v1/recover", SwarmInfo, body, JOIN_TIMEOUT, secret=True)
+
+    def rotate(self) -> Rotated:
+        """The node ends right after this answer and starts again under its new key."""
+        return self._call("POST", "/swarm/v1/rotate", Rotated, None, JOIN_TIMEOUT, secret=True)
 
     def pull(self, body: PullBody) -> Stream[Progress]:
         """Fetch a model; iterating raises the node's error where it fails. Closing stops it; what has come is kept."""
@@ -187,19 +250,24 @@ class Client:
         *,
         secret: bool = False,
     ) -> T:
-        connection, response = self._open(method, path, body, timeout or CALL_TIMEOUT, secret=secret)
-        try:
-            data = response.read()
-        except (OSError, http.client.HTTPException) as problem:
-            raise _broken(problem) from None
-        finally:
-            _hang_up(connection, response)
+        data = self._read(method, path, body, timeout, secret=secret)
         if not data and kind is dict:
             return kind()
         try:
             return msgspec.json.decode(data, type=kind)
         except msgspec.DecodeError as problem:
             raise _foreign(self.port, problem) from None
+
+    def _read(
+        self, method: str, path: str, body: msgspec.Struct | None, timeout: float | None, *, secret: bool
+    ) -> bytes:
+        connection, response = self._open(method, path, body, timeout or CALL_TIMEOUT, secret=secret)
+        try:
+            return response.read()
+        except (OSError, http.client.HTTPException) as problem:
+            raise _broken(problem) from None
+        finally:
+            _hang_up(connection, response)
 
     def _stream(self, path: str, body: msgspec.Struct, decode: Callable[[bytes], T], *, secret: bool) -> Stream[T]:
         connection, response = self._open("POST", path, body, SILENCE_TIMEOUT, secret=secret)

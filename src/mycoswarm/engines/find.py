@@ -67,6 +67,11 @@ def addresses(configured: Iterable[str] = (), environ: Mapping[str, str] = os.en
     return tuple(found.values())
 
 
+def configured(texts: Iterable[str]) -> tuple[str, ...]:
+    """The addresses of the `engines` setting as `EngineFound.url` has them. Raises InvalidRequest."""
+    return tuple(dict.fromkeys(_parse(text).url for text in texts))
+
+
 def _ollama_host(text: str) -> str:
     """A server told to listen everywhere is reached on loopback; without a port it has its usual one."""
     address = urlsplit(text if "//" in text else "//" + text)

@@ -3,7 +3,8 @@
 import difflib
 from collections.abc import Sequence
 
-from mycoswarm.core.errors import CannotServe, NotFound
+from mycoswarm.core.errors import CannotServe, InvalidRequest, NotFound
+from mycoswarm.core.ids import short
 from mycoswarm.core.node import NodeView
 
 ROOM = 1.2
@@ -48,6 +49,24 @@ def named(wanted: str, nodes: Sequence[NodeView]) -> NodeView:
     near = difflib.get_close_matches(wanted, [view.name for view in nodes], 3, 0.4)
     hint = f"did you mean {' or '.join(f'`{name}`' for name in near)}?" if near else "`mycoswarm nodes` lists them"
     raise NotFound(f"there is no node '{wanted}' in this swarm", hint, near=near)
+
+
+def only(wanted: str, nodes: Sequence[NodeView]) -> NodeView:
+    """The one node that a user means where a mistake would be dear: an id, the beginning of one, or a name.
+
+    Raises:
+        InvalidRequest: several are meant; the hint has their ids.
+        NotFound: none is; the hint has the nearest name.
+    """
+    meant = [view for view in nodes if is_node(wanted, view.id, view.name)]
+    # Its former identity, which is out for ever, has the name of a machine that was given a new key.
+    found = [view for view in meant if view.state != "removed"] or meant
+    if len(found) > 1:
+        raise InvalidRequest(
+            f"`{wanted}` may be {len(found)} machines",
+            "name one by its id: " + ", ".join(short(one.id) for one in found),
+        )
+    return found[0] if found else named(wanted, nodes)
 
 
 def _refusal(size: int, view: NodeView) -> str:
