@@ -312,6 +312,17 @@ def test_a_node_that_is_told_of_its_twin_reports_it_and_does_not_storm() -> None
     assert pair.machine.record.incarnation == before
 
 
+def test_who_calls_with_this_nodes_own_key_is_told_its_run_and_no_more() -> None:
+    pair = Pair()
+    link = pair.machine.new_link()
+    pair.feed(m.Accepted(link, NodeId("a"), "10.0.0.9"))
+    assert pair.said[link] == [Hello(NodeId("a"), "run-a", 1)]
+    assert link in pair.closed
+    assert pair.problems() == []
+    pair.feed(m.TwinSeen("10.0.0.9"))
+    assert [problem[0] for problem in pair.problems()] == ["cloned-disk"]
+
+
 def test_reasons_are_kept_newest_first_and_say_what_happened(swarm: Swarm) -> None:
     def past() -> list[tuple[str, str]]:
         changes = swarm.machines["a"].history(NodeId("d"), swarm.now)

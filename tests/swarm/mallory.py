@@ -709,6 +709,16 @@ async def watch(host: str, home: str, seconds: float, nonsense: bool = False) ->
     return round(time.monotonic() - began, 2) if ending.result() is not None else None
 
 
+async def linger(host: str, home: str, seconds: float) -> Answer:
+    """A member's request, whose connection then rests for the next one. Seconds until the node broke it."""
+    line = await Line.open(host, context_of(home))
+    line.writer.write(head("GET", "/peer/roster"))
+    say(status=(await reply_of(line))[0])
+    seconds_ = await closed_after(line, seconds)
+    line.close()
+    return seconds_
+
+
 async def rosters(host: str, home: str, kinds: list[str]) -> Answer:
     """What a hostile member brings for a roster. The status that each is answered with."""
     from mycoswarm.fabric.roster import MAX_BYTES
@@ -775,7 +785,7 @@ VERBS: dict[str, Callable[..., Awaitable[Answer]]] = {
     one.__name__: one
     for one in (
         alter, certificates, connections, guess, half_open, handshakes, heard, impostor, join_and_record, large_bodies,
-        member_asks, middle, multicast_flood, odd_requests, replay, requests, rosters, slow, watch,
+        linger, member_asks, middle, multicast_flood, odd_requests, replay, requests, rosters, slow, watch,
     )
 }  # fmt: skip
 

@@ -335,6 +335,24 @@ def cloned_disk(scene: Scene, seconds: float = 4.0, end: bool = False) -> dict[s
     return findings
 
 
+def cloned_alone(scene: Scene) -> dict[str, Any]:
+    """A swarm of one machine and its copy: nobody else could tell them."""
+    usual(("miu", "copy"))
+    miu = scene.start("miu")
+    ready([miu])
+    miu.ask("invite")
+    miu.end(signal.SIGTERM)
+    shutil.copytree(scene.base / "miu", scene.base / "copy")
+    both = [scene.start("miu"), scene.start("miu", where="copy")]
+    ready(both)
+
+    def reported(node: Node) -> bool:
+        return any(problem[0] == "cloned-disk" for problem in node.ask("problems"))
+
+    took = measured(lambda: all(reported(node) for node in both), 15, "both report the copied disk")
+    return {"reported": took, "problems": [node.ask("problems") for node in both]}
+
+
 def cloned_disk_longer(scene: Scene) -> dict[str, Any]:
     return cloned_disk(scene, 60.0, end=True)
 
@@ -469,7 +487,8 @@ SCENARIOS = {
     scenario.__name__: scenario
     for scenario in (
         blocked, by_ipv6, by_link_local, two_subnets, one_subnet_twice, new_address, new_port, new_interface,
-        one_name_twice, cloned_disk, cloned_disk_longer, wrong_clock, suspended, suspended_longer, flaps, partitions,
+        one_name_twice, cloned_disk, cloned_alone, cloned_disk_longer, wrong_clock, suspended, suspended_longer,
+        flaps, partitions,
     )
 }  # fmt: skip
 

@@ -91,6 +91,13 @@ def test_a_copied_disk_is_reported_by_all_and_breaks_nothing() -> None:
     assert len(says["refused"]) <= 4
 
 
+def test_a_machine_and_its_copy_notice_each_other_without_a_third() -> None:
+    says = found("cloned_alone")
+    texts = [problem[1] for problems in says["problems"] for problem in problems if problem[0] == "cloned-disk"]
+    assert len(texts) == 2
+    assert all("another machine at 10.7.0." in text for text in texts)
+
+
 def test_clocks_that_are_wrong_by_years_change_nothing() -> None:
     says = found("wrong_clock")
     assert says["off"]["naru"] == pytest.approx(YEARS, abs=60)

@@ -244,6 +244,11 @@ class Membership:
         self._rounds = 0
         self._digest: str | None = None
 
+    @property
+    def run(self) -> str:
+        """Of this process."""
+        return self._run
+
     def new_link(self) -> LinkId:
         """An id for a stream that the shell is about to report as Accepted."""
         self._last_link += 1
@@ -451,6 +456,9 @@ class Membership:
 
     def _accepted(self, event: Accepted, now: float, out: list[Command]) -> None:
         peer = self._peers.get(event.node)
+        if event.node == self.id:
+            # A twin, or this node itself by way of somebody who relays: the run in a Hello tells which.
+            out.append(Send(event.link, Hello(self.id, self._run, self._port)))
         if peer is None or peer.state == "removed" or now < peer.shunned:
             out.append(Close(event.link))
             return
@@ -496,7 +504,9 @@ class Membership:
                 about = self._peers.get(message.node)
                 age = None if about is None or about.heard is None else now - about.heard
                 out.append(Send(link.id, Heard(message.node, age)))
-                if about is not None and about.live() and about.addresses:
+                if about is not None and about.live() and link.told.get(message.node, ()) != about.addresses:
+                    # It is asked for every second while it is suspected: only what is new is said.
+                    link.told[message.node] = about.addresses
                     out.append(Send(link.id, Addresses({message.node: about.addresses})))
             case Heard():
                 about = self._peers.get(message.node)

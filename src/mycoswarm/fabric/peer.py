@@ -39,6 +39,7 @@ class Link:
     echo: int = 0
     echo_at: float = 0.0
     sent: dict[int, float] = field(default_factory=dict[int, float])
+    told: dict[NodeId, tuple[str, ...]] = field(default_factory=dict[NodeId, tuple[str, ...]])
     unseen: int = 0
 
     @property

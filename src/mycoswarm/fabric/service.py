@@ -5,6 +5,7 @@ timers and tasks: `trust` is the roster in force, `admission` whom it lets in, `
 """
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import random
@@ -38,7 +39,7 @@ from mycoswarm.fabric.server import PeerServer, bind
 from mycoswarm.fabric.store import Store
 from mycoswarm.fabric.transport import DialFailed, Directory, PeerTransport, Transport
 from mycoswarm.fabric.trust import Effects, Trust, own_identity
-from mycoswarm.fabric.wire import Beat, Message, decode, encode
+from mycoswarm.fabric.wire import Beat, Hello, Message, decode, encode
 from mycoswarm.telemetry.health import Health
 
 _log = logging.getLogger(__name__)
@@ -49,6 +50,8 @@ LOOK_ROUND = 5.0
 """Seconds between looks at invitations that have ended, and at whom multicast has brought."""
 FOLLOW = 1.0
 """Seconds between looks at this machine's addresses; one costs 0.15 ms."""
+TWIN_PATIENCE = 3.0
+"""Seconds for the Hello of whoever announces himself under this node's id."""
 PROBE_EVERY = 3
 """Looks round between tries of the addresses in `peers` that no member is known at."""
 LAST_WORDS = 0.3
@@ -144,7 +147,7 @@ class Fabric:
         self._marks: dict[str, tuple[str, ...]] = {}
         self._salt = secrets.token_hex(4)
         self._mine: tuple[str, str] | None = None
-        # The host of another machine that announces itself under this node's id.
+        # Where somebody announces himself under this node's id: a twin, or a liar who repeats what he heard.
         self._twin: str | None = None
         self._peers: tuple[str, ...] = ()
         self._started = False
@@ -441,8 +444,7 @@ class Fabric:
                     continue
                 node = recognise(seen.mark, held.swarm, held.members())
                 if node == self.id:
-                    self._twin = seen.addresses[0].rpartition(":")[0]
-                    self._feed(membership.TwinSeen(self._twin))
+                    self._twin = seen.addresses[0]
                 elif node is not None:
                     # Who is not recognised is looked at again: its admission may not have reached this node yet.
                     fresh[seen.mark] = seen.addresses
@@ -476,7 +478,7 @@ class Fabric:
     async def _look(self, turn: int) -> None:
         await self._announce()
         if self._twin is not None:
-            self._feed(membership.TwinSeen(self._twin))
+            await self._ask_twin(self._twin)
         if self._trust.roster is not None and turn % PROBE_EVERY == 0:
             for peer in self._peers:
                 await self._probe(peer)
@@ -484,6 +486,22 @@ class Fabric:
     async def _follow_network(self) -> None:
         if self._discovery is not None and await self._discovery.refresh():
             self._feed(membership.NetworkChanged())
+
+    async def _ask_twin(self, address: str) -> None:
+        """Who has this node's key and is another process is a second machine with the same disk."""
+
+        def heard(line: bytes) -> None:
+            with contextlib.suppress(InvalidRequest):
+                message = decode(line)
+                if isinstance(message, Hello) and message.run != self._membership.run:
+                    self._feed(membership.TwinSeen(address.rpartition(":")[0]))
+
+        with contextlib.suppress(DialFailed, TimeoutError):
+            async with asyncio.timeout(TWIN_PATIENCE):
+                link = Link(self.id, True, address)
+                # A request goes out with the first bytes of its body.
+                link.send(b"\n")
+                await self._transport.watch(link, heard)
 
     async def _probe(self, address: str) -> None:
         """Which member is at an address that the owner named?"""
