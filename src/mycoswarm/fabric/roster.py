@@ -123,14 +123,16 @@ class Roster:
         return self._keepers
 
     def removed(self) -> frozenset[NodeId]:
-        """Nodes that belonged to it and do not any more."""
+        """Nodes that belonged to it and do not any more. A machine that took a new key belongs to it all the same."""
         once = {founder_of(self.swarm)}
+        renewed: dict[NodeId, NodeId] = {}
         for one in self._said.values():
             if isinstance(one, Admitted):
                 once.add(one.node)
             elif isinstance(one, Rotated):
                 once.add(successor_of(one))
-        return frozenset(once - self._members.keys())
+                renewed[one.signer] = successor_of(one)
+        return frozenset(node for node in once if _last_of(node, renewed) not in self._members)
 
     def expelled(self) -> frozenset[NodeId]:
         """Nodes that were removed for ever."""
@@ -428,6 +430,15 @@ class Roster:
             for node, member in sorted(best.items())
             if node not in self._authority.removed and node not in replaced and member.term > left.get(node, 0)
         }
+
+
+def _last_of(node: NodeId, renewed: Mapping[NodeId, NodeId]) -> NodeId:
+    """The present id of the machine that once was `node`."""
+    seen = {node}
+    while (after := renewed.get(node)) is not None and after not in seen:
+        seen.add(after)
+        node = after
+    return node
 
 
 def found(swarm: SwarmId, name: str, certificate: bytes, node_name: str, sign: Sign, recovery: bytes = b"") -> Roster:
