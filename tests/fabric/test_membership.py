@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mycoswarm.core.ids import NodeId
 from mycoswarm.core.node import PROTOCOL, NodeRecord
 from mycoswarm.fabric import membership as m
-from mycoswarm.fabric.wire import Addresses, Beat, Hello, Message, Record, Twin
+from mycoswarm.fabric.wire import Addresses, Ask, Beat, Hello, Message, Record, Twin
 from tests.fabric.simulation import LATENCY, Swarm, anywhere, published, record
 
 NAMES = ("a", "b", "c", "d")
@@ -541,6 +541,27 @@ def test_the_second_of_two_streams_ends_the_first_only_when_both_sides_count_on_
     assert m.Close(dial.link) not in machine.handle(m.Received(second, hello), now)
     assert m.Close(dial.link) not in machine.handle(m.Received(second, Beat(1, 0, 0.0, "", "")), now)
     assert m.Close(dial.link) in machine.handle(m.Received(second, Beat(2, 1, 0.0, "", "")), now)
+
+
+def test_whoever_has_heard_a_suspect_is_asked_again_and_nobody_else(
+    swarm: Swarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swarm.pull("a", "d")
+    swarm.run(6)
+    asked: list[NodeId] = []
+    execute = swarm._execute  # pyright: ignore[reportPrivateUsage]
+
+    def counted(name: str, commands: list[m.Command]) -> None:
+        sent = [one.message for one in commands if isinstance(one, m.Send)]
+        asked.extend(one.node for one in sent if name == "a" and isinstance(one, Ask))
+        execute(name, commands)
+
+    monkeypatch.setattr(swarm, "_execute", counted)
+    swarm.run(10)
+    # Both b and c hear it; each second one of them is asked.
+    assert set(asked) == {"d"}
+    assert 8 <= len(asked) <= 13
+    assert swarm.state("a", "d") == "suspect"
 
 
 def test_somebody_is_asked_where_a_member_is_that_was_never_heard_of() -> None:

@@ -865,8 +865,11 @@ class Membership:
                 self._become(peer, "down", f"silent for {silent}, and no other member hears it", now, out)
         if peer.state == "suspect" and now >= peer.asked + BEAT:
             peer.asked = now
+            # Whoever heard it a moment ago is asked again and nobody else: a node that hears no one but is heard by all
+            # would send n² questions a second.
+            fresh = peer.vouched[0] + SUSPECT_AFTER > now
             for other in self._peers.values():
-                if other is not peer and other.state == "up":
+                if other is not peer and other.state == "up" and (not fresh or other.id == peer.vouched[1]):
                     out.extend(Send(link.id, Ask(peer.id)) for link in other.live()[:1])
 
     def _give_up(self, peer: Peer, now: float, out: list[Command]) -> None:

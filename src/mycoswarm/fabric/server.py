@@ -28,8 +28,9 @@ _log = logging.getLogger(__name__)
 
 HANDSHAKE = 5.0
 """Seconds for the TLS handshake."""
-SHUTDOWN = 2.0
-"""Seconds in which the other side must answer to the end of TLS; half a minute is the default."""
+SHUTDOWN = 0.5
+"""Seconds in which the other side must answer to the end of TLS; half a minute is the default. What it still sends
+meanwhile is decrypted and thrown away, so this is what an unwanted body can burn."""
 STRANGER_HEAD = 5.0
 """Seconds in which a stranger must have asked something."""
 STRANGER_LIFE = 30.0
