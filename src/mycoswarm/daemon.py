@@ -183,9 +183,11 @@ async def _one_node(
     from mycoswarm import serving
     from mycoswarm.api.app import create_app
     from mycoswarm.node import Node
+    from mycoswarm.telemetry.process import give_back_memory
 
     renewing = asyncio.Event()
     serving.allow_descriptors()
+    give_back_memory()
     bound = serving.bind("127.0.0.1", settings.port, "port")
     try:
         name = settings.name or _host_name()

@@ -658,3 +658,20 @@ def test_whatever_happens_the_swarm_comes_together_again(steps: list[tuple[str, 
     assert swarm.all_up()
     assert len(swarm.streams()) == 6
     assert len({machine.digest for machine in swarm.machines.values()}) == 1
+
+
+def test_a_stream_whose_far_end_vanished_is_closed_while_its_peer_speaks_on_another() -> None:
+    machine = m.Membership(record("b"), "b-run", 1, random.Random(1), anywhere)
+    machine.handle(m.MembersChanged((m.Member(NodeId("a"), "a"),), frozenset(), ""), 0.0)
+    first, second = machine.new_link(), machine.new_link()
+    for link in (first, second):
+        machine.handle(m.Accepted(link, NodeId("a"), "10.0.0.1"), 0.0)
+        machine.handle(m.Received(link, Hello(NodeId("a"), "a-run", 1)), 0.0)
+    closed: list[float] = []
+    for tick in range(1, 60):
+        now = tick / 10
+        commands = machine.handle(m.Received(second, Beat(tick, 1, 0.0, "", "")), now) + machine.handle(m.Tick(), now)
+        closed += [now for command in commands if command == m.Close(first)]
+        assert m.Close(second) not in commands
+    assert len(closed) == 1
+    assert closed[0] <= m.DOWN_AFTER + m.BEAT

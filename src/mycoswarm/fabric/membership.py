@@ -483,7 +483,7 @@ class Membership:
                 self._hello(link, peer, message, now, out)
         elif link.live:
             before = peer.heard
-            peer.heard = now
+            peer.heard = link.heard = now
             self._said(link, peer, message, now, out)
             for rival in peer.contests():
                 if rival.contest is not None and now >= rival.contest + CONTEST:
@@ -580,7 +580,7 @@ class Membership:
     def _greet(self, link: Link, peer: Peer, hello: Hello, now: float, out: list[Command]) -> None:
         """Believe `link`: it is in force from now on."""
         before = peer.heard
-        peer.heard = now
+        peer.heard = link.heard = now
         link.live = True
         if self._next_beat is None:
             self._next_beat = now + BEAT
@@ -754,17 +754,22 @@ class Membership:
         link.sent[link.n] = now
         link.sent.pop(link.n - 4, None)
         held = round(now - link.echo_at, 4) if link.echo else 0.0
-        out.append(Send(link.id, Beat(link.n, link.echo, held, self._roster, self.digest)))
+        digests = (self._roster, self.digest)
+        roster, state = ("", "") if digests == link.shows else digests
+        link.shows = digests
+        out.append(Send(link.id, Beat(link.n, link.echo, held, roster, state)))
 
     def _take_beat(self, link: Link, peer: Peer, beat: Beat, now: float, out: list[Command]) -> None:
         link.echo, link.echo_at = beat.n, now
+        roster, state = link.shown = (beat.roster or link.shown[0], beat.state or link.shown[1])
         if (sent := link.sent.get(beat.echo)) is not None:
             sample = max(0.0, now - sent - beat.held)
             # What is slower than usual was mostly the other's scheduler; what is quicker is the network itself.
             weight = 1.0 if peer.rtt is None else 0.5 if sample < peer.rtt else 0.1
             peer.rtt = weight * sample + (1.0 - weight) * (peer.rtt or 0.0)
-        elif beat.echo == 0:
-            # The first of a stream: answered at once, so that both know the round trip before the first second is over.
+        if not link.dialled or beat.echo == 0:
+            # The side that was dialled speaks in answer: so one packet is beat and acknowledgement. The first of a
+            # stream is answered by both, so that both know the round trip before the first second is over.
             self._beat(link, now, out)
         if beat.echo and len(peer.links) > 1:
             # Only now is the far side known to count on this stream: closed sooner, the end of the other one could
@@ -772,9 +777,9 @@ class Membership:
             for other in peer.live():
                 if other is not link and self._superseded(other, link):
                     self._drop(other, peer, out)
-        if beat.roster != self._roster and beat.roster not in self._outgrown:
-            self._roster_differs(peer, beat.roster, now, out)
-        link.unseen = link.unseen + 1 if beat.state != self.digest else 0
+        if roster != self._roster and roster not in self._outgrown:
+            self._roster_differs(peer, roster, now, out)
+        link.unseen = link.unseen + 1 if state != self.digest else 0
         if link.unseen >= MISMATCHES and now - peer.records_pulled >= REPULL:
             peer.records_pulled = now
             out.append(Send(link.id, Want({node: record.newness for node, record in self._records().items()})))
@@ -805,6 +810,8 @@ class Membership:
             if peer.heard is None or not (live := peer.live()):
                 continue
             peer.heard = min(now, peer.heard + late)
+            for link in live:
+                link.heard = min(now, link.heard + late)
             if late > GONE:
                 # Whatever the kernel still thinks of these streams: their other ends are long closed.
                 self._grace = now + SUSPECT_AFTER
@@ -815,9 +822,11 @@ class Membership:
     def _tick(self, now: float, out: list[Command]) -> None:
         self._slack = self._awareness.slack(now)
         if self._next_beat is not None and now >= self._next_beat:
+            self._drop_mute(now, out)
             live = [link for link in self._links.values() if link.live]
             for link in live:
-                self._beat(link, now, out)
+                if link.dialled:
+                    self._beat(link, now, out)
             self._next_beat = now + BEAT if live else None
             self._rounds += 1
             if live and self._rounds % WHERE_EVERY == 0:
@@ -831,6 +840,14 @@ class Membership:
             if not link.live and link.contest is None and now >= link.since + OPEN_WITHIN:
                 out.append(Close(link.id))
                 self._dial_failed(DialFailed(link.id, "it does not say who it is"), now, out)
+
+    def _drop_mute(self, now: float, out: list[Command]) -> None:
+        """Close a stream that is silent while its peer speaks on another: its far end is gone, and nobody said so."""
+        for peer in self._peers.values():
+            if len(peer.links) > 1 and len(live := peer.live()) > 1:
+                for link in live:
+                    if now >= link.heard + (DOWN_AFTER + self._slack):
+                        self._drop(link, peer, out)
 
     def _ask_where(self, live: list[Link], out: list[Command]) -> None:
         """Ask somebody after a member without a stream: its announcement may not come here, or it has moved."""

@@ -23,6 +23,7 @@ class Link:
     dialled: by this node. live: its Hello has come and is believed. run: of the process at its other end.
     contest: since when it waits to be believed, because another process with the same key is connected.
     hello, record: what it said meanwhile. unseen: beats in a row that showed another state than ours.
+    heard: when it last said something. shows, shown: digests (roster, state) in the last beat of this end, and of the other.
     """
 
     id: LinkId
@@ -41,6 +42,9 @@ class Link:
     sent: dict[int, float] = field(default_factory=dict[int, float])
     told: dict[NodeId, tuple[str, ...]] = field(default_factory=dict[NodeId, tuple[str, ...]])
     unseen: int = 0
+    heard: float = 0.0
+    shows: tuple[str, str] = ("", "")
+    shown: tuple[str, str] = ("", "")
 
     @property
     def host(self) -> str:

@@ -7,6 +7,7 @@ Addresses beyond the local network are dialled only where the owner typed them (
 
 import asyncio
 import contextlib
+import os
 import ssl
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
@@ -344,8 +345,11 @@ def _why(problem: BaseException) -> str:
                 return "it does not answer"
             case MycoError():
                 return one.message
-            case OSError() if one.strerror:
-                return one.strerror.lower()
+            case ssl.SSLError():
+                return "its TLS handshake failed"
+            case OSError() if one.errno:
+                # Not its own text: asyncio puts the raw socket address there.
+                return os.strerror(one.errno).lower()
             case _:
                 pass
     return "the connection broke"

@@ -1,8 +1,8 @@
 """What nodes say to each other: the messages of the watch stream and of joining, their sizes and versions.
 
 The watch stream is one HTTP exchange whose two bodies stay open: NDJSON lines in both directions. `Hello` is the first
-line each way. A `Beat` goes out every second and whenever something changed; it is an array, not an object, because
-at 50 nodes it is most of the traffic.
+line each way. The side that dialled sends a `Beat` every second and the other answers it; both send one whenever
+something changed. It is an array, not an object, because at 50 nodes it is most of the traffic.
 """
 
 from typing import Annotated, Literal, TypeVar
@@ -69,7 +69,8 @@ class Hello(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="t", tag=
 class Beat(msgspec.Struct, frozen=True, array_like=True, tag_field="t", tag="b"):
     """n: counts up. echo, held: the last beat heard from the other side, and the seconds since: gives the round trip.
 
-    roster, state: digests of what the speaker holds; see `Roster.digest` and `Membership.digest`.
+    roster, state: digests of what the speaker holds, see `Roster.digest` and `Membership.digest`; empty where they are
+    those of its last beat on this stream.
     """
 
     n: Count

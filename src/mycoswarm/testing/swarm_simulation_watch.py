@@ -122,6 +122,9 @@ class Watch(Watcher):
         other = sim.by_id[node]
         pair = (observer.number, other.number)
         self._sees[pair[0]][pair[1]] = state
+        if state == "up":
+            # A goodbye of an earlier life can arrive late; what counts is the one that was heard last.
+            self._told.get(other.number, {}).pop(observer.number, None)
         for awaited in list(self._awaited.get(pair, ())):
             # Suspicion is not yet notice: work stays away, but nobody has been told.
             if state == "suspect" if not awaited.up else state != "up":
