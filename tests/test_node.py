@@ -1,5 +1,6 @@
 """The node as the user port sees it: names to ids, one registry behind every view."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -56,6 +57,23 @@ async def test_notes_are_for_the_doctor_alone(node: Node) -> None:
     node._health.count("mycoswarm_strangers_refused_total", "10.0.0.9")  # pyright: ignore[reportPrivateUsage]
     assert "strangers-refused" in [problem.id for problem in node.health().problems]
     assert not any("10.0.0.9" in warning for warning in node.detail().warnings)
+
+
+async def test_a_headless_code_that_does_not_work_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    paths = _paths(tmp_path)
+    paths.join_file.write_text("garbage\n")
+    settings = Settings(port=0, peer_port=0, embedded="no", engines=(NOBODY,))
+    made = Node(paths, settings, "boa", private=False, ended=lambda: None, renewed=lambda: None)
+    await made.start()
+    try:
+        async with asyncio.timeout(5.0):
+            while "headless-join" not in [problem.id for problem in made.health().problems]:
+                await asyncio.sleep(0.01)
+        assert not [record for record in caplog.records if record.exc_info], "it is nobody's bug"
+        await made.invite(headless=False, name="", open_for=0.0)
+        assert "headless-join" not in [problem.id for problem in made.health().problems]
+    finally:
+        await made.close()
 
 
 async def test_the_page_has_everything_that_is_read(node: Node) -> None:

@@ -20,7 +20,7 @@ import msgspec
 from mycoswarm import __version__
 from mycoswarm.core.chat import ChatRequest, Delta, encode_delta
 from mycoswarm.core.clock import SystemClock
-from mycoswarm.core.errors import InvalidRequest, PeerLost, Refused
+from mycoswarm.core.errors import InvalidRequest, MycoError, PeerLost, Refused
 from mycoswarm.core.hardware import EngineFound, EngineKind, Report, Role
 from mycoswarm.core.health import Problem, Severity
 from mycoswarm.core.ids import NodeId, RequestId
@@ -122,6 +122,7 @@ class Node:
         self._report: Report | None = None
         self._own: tuple[EngineFound, ...] = ()
         self._gate = ""
+        self._not_let_in: MycoError | None = None
         self._changed = asyncio.Event()
         self.port = 0
 
@@ -183,7 +184,14 @@ class Node:
             self._tasks.start(repeat(step, pause, name), name)
         code = self._settings.join or _read(self._paths.join_file)
         if code and not self._private:
-            self._tasks.start(self._fabric.headless_join(code), "join by the headless code")
+            self._tasks.start(self._join_by(code), "join by the headless code")
+
+    async def _join_by(self, code: str) -> None:
+        try:
+            await self._fabric.headless_join(code)
+        except MycoError as problem:
+            _log.warning("the headless code lets this machine in nowhere: %s", problem.message)
+            self._not_let_in = problem
 
     async def close(self) -> None:
         """Say goodbye to peers and end every child. The user port is closed before this."""
@@ -412,6 +420,7 @@ class Node:
         return (
             *(checks.machine(report.warnings) if report is not None else ()),
             *(checks.disk(classify.summary(report)) if report is not None else ()),
+            *checks.headless(self._not_let_in if self._fabric.swarm is None else None),
             *checks.embedded(self._gate if self._settings.embedded != "no" else ""),
             *checks.engines(configured(self._settings.engines), (one.url for one in attached.found), silent),
         )

@@ -63,6 +63,7 @@ def test_without_a_verb_there_is_the_overview(run: Run, capsys: pytest.CaptureFi
         (["ask", "--modle", "x"], "`mycoswarm ask` has no option `--modle`", "did you mean `--model`?"),
         (["ask", "--seed", "x", "hi"], "invalid value for '--seed': 'x' is not a valid integer",
          "mycoswarm ask --help"),
+        (["nodes", "--why"], "option '--why' requires an argument", "mycoswarm nodes --help"),
         (["remove"], "missing argument 'NODE'", "mycoswarm remove --help"),
         (["config", "get"], "missing argument 'KEY'", "mycoswarm config get --help"),
         (["ask"], 'there is no question; try: mycoswarm ask "why is the sky blue?"', "mycoswarm ask --help"),

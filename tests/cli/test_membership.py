@@ -244,10 +244,22 @@ def test_join_as_json(run: Run, node: FakeNode) -> None:
 
 
 def test_nobody_waits(run: Run, node: FakeNode) -> None:
+    node.script.keeper = True
     result = run("admit", terminal=True, typed="y\n")
     assert (result.code, result.out) == (0, "")
     assert "Nobody asks to be let in" in result.err
     assert msgspec.json.decode(run("admit", "--json").out, type=WaitingMachines) == WaitingMachines(())
+
+
+def test_where_nobody_could_ask_it_is_said(run: Run, node: FakeNode) -> None:
+    elsewhere = run("admit")
+    assert elsewhere.code == 5
+    assert "hint: run it on miu\n" in elsewhere.err
+    assert run("admit", "naru").err == elsewhere.err
+    node.script.solo = True
+    alone = run("admit")
+    assert alone.code == 5
+    assert "mycoswarm invite" in alone.err
 
 
 def test_one_that_waits_alone_is_dealt_with_at_once(run: Run, node: FakeNode) -> None:
@@ -306,6 +318,15 @@ def test_keepers_are_made_and_unmade(run: Run, node: FakeNode) -> None:
     assert node.calls[-1][:2] == ("DELETE", "/swarm/v1/keepers/boa")
 
 
+def test_keepers_are_listed_without_a_verb_too(run: Run, node: FakeNode) -> None:
+    assert run("keeper", "--json").out == run("keeper", "ls", "--json").out != ""
+    assert run("keeper", "--quiet").err == ""
+    misplaced = run("keeper", "--json", "add", "boa")
+    assert misplaced.code == 2
+    assert "behind `add`" in misplaced.err
+    assert node.calls == []
+
+
 def test_a_swarm_with_one_keeper_is_told_to_make_another(run: Run, node: FakeNode) -> None:
     assert "mycoswarm keeper add NODE" in run("keeper").err
     node.script.keeper = True
@@ -337,6 +358,14 @@ def test_removing_asks_first(run: Run, node: FakeNode) -> None:
     assert "1 of 2 other machines know it already" in gone.err
 
 
+@pytest.mark.parametrize("verb", [["nodes", "--why"], ["remove"], ["keeper", "remove", "--yes"]], ids=" ".join)
+def test_an_empty_name_is_nobody_s(run: Run, node: FakeNode, verb: list[str]) -> None:
+    result = run(*verb, "")
+    assert result.code == 2
+    assert "is empty" in result.err
+    assert node.calls == []
+
+
 def test_rotating_asks_first_and_waits_for_the_new_node(run: Run, node: FakeNode) -> None:
     assert run("rotate").code == 5
     run("rotate", terminal=True, typed="n\n")
@@ -346,6 +375,7 @@ def test_rotating_asks_first_and_waits_for_the_new_node(run: Run, node: FakeNode
 
 def test_leaving_asks_first(run: Run, node: FakeNode) -> None:
     assert run("leave").code == 5
+    assert "mycoswarm leave --purge --keep-models --yes" in run("leave", "--purge", "--keep-models").err
     assert run("leave", terminal=True, typed="n\n").out == ""
     assert not [call for call in node.calls if call[1] == "/swarm/v1/leave"]
     assert "has left" in run("leave", terminal=True, typed="y\n").out

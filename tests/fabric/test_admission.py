@@ -408,6 +408,21 @@ async def test_three_wrong_tries_are_told_to_the_owner(three: tuple[Fabric, Fabr
     assert total("mycoswarm_joins_total", way="code") == 1
 
 
+async def test_a_mistake_is_one_try_however_often_the_inviting_node_is_found(
+    three: tuple[Fabric, Fabric, Fabric],
+) -> None:
+    miu, boa, _ = three
+    slot, first, second = (await miu.invite()).code.split("-")
+    wrong = f"{slot}-{second}-{first}" if first != second else f"{slot}-{first}-lemon"
+    hears(boa, miu, miu)
+    object.__setattr__(boa._entry._around, "peers", lambda: (address(miu).replace("127.0.0.1", "[::1]"),))
+    for left in (2, 1):
+        with pytest.raises(WrongCode) as caught:
+            await boa.join(wrong, None)
+        assert caught.value.data["tries_left"] == left
+        assert miu._health.total("mycoswarm_joins_refused_total") == 3 - left
+
+
 async def test_what_is_no_message_of_joining_is_refused_and_counted(three: tuple[Fabric, Fabric, Fabric]) -> None:
     miu, *_ = three
     await miu.invite()

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mycoswarm.fabric import doorway
-from mycoswarm.fabric.doorway import Doorway, FairAllowance, Guest
+from mycoswarm.fabric.doorway import Doorway, Guest
 
 
 def test_there_is_room_until_there_is_none() -> None:
@@ -106,16 +106,6 @@ def test_addresses_of_members_are_not_remembered_without_end() -> None:
         door.member_at(f"m{number}")
     assert not door.enter("m0")[0].known
     assert door.enter("m1")[0].known
-
-
-def test_one_source_does_not_use_up_what_is_there_for_all() -> None:
-    allowance = FairAllowance((1.0, 3.0), (10.0, 20.0), 0.0)
-    assert [allowance.take("flood", 0.0) for _ in range(5)] == [True] * 3 + [False] * 2
-    assert allowance.take("joiner", 0.0)
-    assert not allowance.take("flood", 0.5)
-    assert allowance.take("flood", 2.0)
-    # From countless sources: no more than all together may.
-    assert sum(allowance.take(f"forged-{number}", 100.0) for number in range(100)) == 20
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["enter", "leave", "start", "member"])), max_size=60))

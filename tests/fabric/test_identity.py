@@ -20,6 +20,7 @@ from mycoswarm.fabric.identity import (
     load_or_create,
     pending_next,
     prepare_next,
+    public_key_of,
     verify,
 )
 
@@ -86,6 +87,17 @@ def test_a_certificate_of_another_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / "one" / CERTIFICATE_FILE).write_bytes((tmp_path / "two" / CERTIFICATE_FILE).read_bytes())
     with pytest.raises(Fixable, match="another key"):
         load_or_create(tmp_path / "one")
+
+
+def test_a_certificate_that_tls_cannot_read_is_none(tmp_path: Path) -> None:
+    """One in a roster would keep every member's listener from starting."""
+    made = load_or_create(tmp_path)
+    assert certified_id(made.certificate) == made.id
+    # No UTF-8, in the subject's and the issuer's name: nothing but TLS looks there.
+    damaged = made.certificate.replace(made.id.encode()[:4], b"\xff" + made.id.encode()[1:4])
+    assert public_key_of(damaged) == made.key.public_key()
+    with pytest.raises(InvalidRequest, match="TLS"):
+        certified_id(damaged)
 
 
 def test_a_crash_before_the_key_was_written_is_a_first_start(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from mycoswarm.core.clock import Clock
 from mycoswarm.core.errors import InvalidRequest, MycoError, NotFound, PeerLost, Refused, WrongCode
 from mycoswarm.core.ids import SwarmId
 from mycoswarm.fabric import codes, joining
-from mycoswarm.fabric.codes import Code, Kind
+from mycoswarm.fabric.codes import TRIES, Code, Kind
 from mycoswarm.fabric.comparing import Desk
-from mycoswarm.fabric.joining import TOLD, Applicant, Comparison, Invitations, join_at, worst
+from mycoswarm.fabric.joining import TOLD, Applicant, Comparison, Invitations, Tries, join_at, worst
 from mycoswarm.fabric.pairing import Joined, Joiner, swarm_hash
 from mycoswarm.fabric.store import Store
 from mycoswarm.fabric.wire import (
@@ -23,6 +23,7 @@ from mycoswarm.fabric.wire import (
     CompareStart,
     CompareWait,
     JoinFinish,
+    JoinOffer,
     JoinStart,
     Welcome,
 )
@@ -240,6 +241,33 @@ async def test_a_lost_answer_costs_nothing(miu: Inviting, line: Line) -> None:
     let = await join_at("10.0.0.1:1", False, miu.invitations.invite(SWARM, False, set()), boa())
     assert let.roster.digest == with_boa().digest
     assert len(miu.admitted) == 1
+
+
+async def test_who_pretends_to_have_given_out_a_code_has_few_guesses(miu: Inviting, line: Line) -> None:
+    """Each proof that he is shown tells him whether one guess was right; he announces himself ever again."""
+    code, tries = miu.invitations.invite(SWARM, False, set()), Tries(set(), TRIES)
+    for certificate in ("p0", "p1", "p2"):
+
+        def another(path: str, reply: bytes, certificate: str = certificate) -> bytes:
+            offer = msgspec.json.decode(reply, type=JoinOffer)
+            return msgspec.json.encode(msgspec.structs.replace(offer, certificate=identity(certificate).certificate))
+
+        line.alter = another
+        with pytest.raises(WrongCode):
+            await join_at("10.0.0.1:1", False, code, boa(), tries)
+    line.alter = lambda path, reply: reply
+    line.pinned.clear()
+    with pytest.raises(Refused, match="claim to have given out this code"):
+        await join_at("10.0.0.1:1", False, miu.invitations.invite(SWARM, False, set()), boa(), tries)
+    assert len(line.pinned) == 1, "asked, and shown nothing"
+
+
+async def test_a_guess_costs_a_try_also_where_he_breaks_off(miu: Inviting, line: Line) -> None:
+    code, tries = miu.invitations.invite(SWARM, False, set()), Tries(set(), TRIES)
+    line.lose = [JOIN_FINISH_PATH] * 2
+    with pytest.raises(PeerLost):
+        await join_at("10.0.0.1:1", False, code, boa(), tries)
+    assert (tries.left, tries.denied) == (TRIES - 1, set())
 
 
 async def test_nobody_joins_where_he_is(miu: Inviting, line: Line) -> None:

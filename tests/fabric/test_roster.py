@@ -396,3 +396,7 @@ def test_a_full_roster_still_lets_somebody_be_removed(monkeypatch: pytest.Monkey
         with pytest.raises(Refused, match="full"):
             act()
     assert names(remove(held, "boa")) == ["miu", "naru", "uncho"]
+    # Nor does it keep the owner from taking the swarm back.
+    key = recovery_key()
+    saved = held.recover(identity("naru").id, (identity("miu").id,), key.id, key.sign)
+    assert (names(saved), saved.keepers()) == (["boa", "naru", "uncho"], (identity("naru").id,))

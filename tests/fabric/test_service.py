@@ -411,10 +411,20 @@ async def test_a_member_is_found_at_an_address_that_the_owner_named(tmp_path: Pa
         ("2001:db8::7", "[2001:db8::7]:6927"),
         ("[2001:db8::7]", "[2001:db8::7]:6927"),
         ("[2001:db8::7]:99", "[2001:db8::7]:99"),
+        ("fe80::1%eth0", "[fe80::1%eth0]:6927"),
     ],
 )
 def test_addresses_as_people_type_them(typed: str, meant: str) -> None:
     assert with_port(typed) == meant
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["", ":6927", "miu:0", "miu:abc", "bad::host:x", "http://miu:6927", "http://miu", "a b", "[2001:db8::7]x:1"],
+)
+def test_what_is_no_address_is_refused_before_it_is_dialled(typed: str) -> None:
+    with pytest.raises(InvalidRequest, match="is no address of a node"):
+        with_port(typed)
 
 
 async def test_closing_a_node_that_did_not_start_is_harmless(tmp_path: Path) -> None:

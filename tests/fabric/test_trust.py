@@ -11,7 +11,7 @@ from mycoswarm.core.clock import SystemClock
 from mycoswarm.core.errors import DiskFull, InvalidRequest, MycoError, NotFound, PeerLost, Refused
 from mycoswarm.core.ids import NodeId
 from mycoswarm.fabric import identity as identities
-from mycoswarm.fabric import recovery, roster
+from mycoswarm.fabric import recovery, roster, statements
 from mycoswarm.fabric.identity import adopt_next, load_or_create, pending_next, prepare_next
 from mycoswarm.fabric.peer_app import PeerRequest
 from mycoswarm.fabric.service import Fabric
@@ -184,6 +184,67 @@ async def test_a_node_without_a_swarm_and_one_that_is_no_member_do_not_rotate(tm
         await alone.rotate()
     assert pending_next(tmp_path / "alone" / "state") is None
     await alone.close()
+
+
+async def test_a_full_disk_keeps_nobody_in_who_was_put_out(
+    three: tuple[Fabric, Fabric, Fabric], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    miu, boa, naru = three
+
+    def full(kept: object) -> None:
+        raise DiskFull("full")
+
+    monkeypatch.setattr(naru._store, "keep_roster", full)
+    await miu.remove(boa.id)
+    await until(lambda: state(naru, "boa") == "removed")
+    assert naru._trust.caller(boa._identity.certificate) is None
+    before = naru._trust.roster
+    # Who comes in can wait.
+    miu._trust.admit(identity("new").certificate, "new")
+    with pytest.raises(DiskFull):
+        await naru._trust.take_news(miu.id, miu._trust.written())
+    assert naru._trust.roster is before
+
+
+async def test_a_key_that_was_replaced_signs_nothing_more(three: tuple[Fabric, Fabric, Fabric]) -> None:
+    """Else a second `rotate` would leave neither new key a member, and any other act undo the first one on disk."""
+    miu, boa, _ = three
+    first, *others = await asyncio.gather(
+        miu.rotate(), miu.rotate(), miu.remove(boa.id), miu.leave(force=True), return_exceptions=True
+    )
+    for problem in (*others, *await asyncio.gather(miu.add_keeper(boa.id), return_exceptions=True)):
+        assert isinstance(problem, Refused)
+        assert "new key" in problem.message
+    assert not isinstance(first, BaseException)
+    kept = miu._store.roster()
+    assert kept is not None
+    assert kept.keepers() == (first.after,)
+    assert load_or_create(miu._paths.state).id == first.after
+
+
+async def test_nobody_takes_a_new_key_that_no_member_would_hear_of(three: tuple[Fabric, Fabric, Fabric]) -> None:
+    miu, boa, naru = three
+    await boa.close()
+    await naru.close()
+    await until(lambda: "up" not in (state(miu, "boa"), state(miu, "naru")))
+    with pytest.raises(Refused, match="no other member is reached"):
+        await miu.rotate()
+    assert load_or_create(miu._paths.state).id == miu.id
+    assert pending_next(miu._paths.state) is None
+
+
+async def test_a_roster_without_room_for_a_farewell_keeps_nobody(
+    three: tuple[Fabric, Fabric, Fabric], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, boa, _ = three
+    held = boa._trust.roster
+    assert held is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(statements, "MAX_STATEMENTS", len(held))
+        await boa.leave()
+    assert boa.swarm is None
+    assert boa.last_departure is not None
+    assert (boa.last_departure.told, boa.last_departure.members) == (0, 2)
 
 
 async def test_a_full_disk_leaves_the_old_key_in_force(

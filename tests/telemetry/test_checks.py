@@ -1,6 +1,7 @@
 import msgspec
 import pytest
 
+from mycoswarm.core.errors import Refused
 from mycoswarm.core.hardware import HardwareSummary
 from mycoswarm.core.ids import NodeId
 from mycoswarm.core.node import NodeRecord, NodeView, PeerState
@@ -28,6 +29,12 @@ def test_a_disk_that_runs_full(free: int, severity: str | None) -> None:
     found = checks.disk(msgspec.structs.replace(SUMMARY, disk_free=free))
     assert [problem.severity for problem in found] == ([severity] if severity else [])
     assert checks.disk(None) == ()
+
+
+def test_a_machine_that_its_code_does_not_let_in() -> None:
+    (told,) = checks.headless(Refused("this code has expired"))
+    assert (told.severity, "this code has expired" in told.message) == ("error", True)
+    assert checks.headless(None) == ()
 
 
 def test_an_engine_that_cannot_run_is_a_note() -> None:

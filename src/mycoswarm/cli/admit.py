@@ -10,6 +10,7 @@ from mycoswarm.cli.app import App, Verb, json_option, pass_app
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mycoswarm.client.http import Client
     from mycoswarm.core.views import Waiting
 
 
@@ -29,6 +30,8 @@ def admit(app: App, node: str, typed: str, as_json: bool) -> None:
     printer = app.printer
     client = app.client()
     waiting = client.waiting()
+    if not waiting.waiting and not as_json:
+        _must_be_keeper(client)
     if not node and (as_json or len(waiting.waiting) != 1 or not (printer.can_ask or typed)):
         if as_json:
             printer.json(waiting)
@@ -64,6 +67,22 @@ def admit(app: App, node: str, typed: str, as_json: bool) -> None:
     else:
         printer.line(f"{view.name} was turned away.")
         printer.note("If it is yours, ask again there: mycoswarm join. Different words twice: use a code instead.")
+
+
+def _must_be_keeper(client: "Client") -> None:
+    """Elsewhere nobody asks, and waiting for it would be in vain. Raises Refused, naming who is asked."""
+    from mycoswarm.cli import words
+    from mycoswarm.core.errors import Refused
+
+    here = client.node()
+    if here.swarm is None:
+        raise Refused("this machine is in no swarm", "found one: mycoswarm invite")
+    if here.view.id not in here.swarm.keepers:
+        keepers = [words.node_name(one) for one in client.nodes().nodes if one.id in here.swarm.keepers]
+        raise Refused(
+            f"only a keeper of “{here.swarm.name}” is asked to let machines in, and this machine is none",
+            f"run it on {' or '.join(keepers)}" if keepers else "to make it one: mycoswarm keeper recover",
+        )
 
 
 def _named(waiting: "Sequence[Waiting]", asked: str) -> "Waiting":

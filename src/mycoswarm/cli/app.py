@@ -76,6 +76,14 @@ class Verb(click.Command):
         super().__init__(*args, **keywords)
         self.params += global_options()
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as usage:
+            # Click's parser does not say in which verb an option had no value; the hint names its help.
+            usage.ctx = usage.ctx or ctx
+            raise
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             result = super().invoke(ctx)

@@ -4,18 +4,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mycoswarm.cli.app import App, Verb, complete_nodes, json_option, pass_app
+from mycoswarm.cli.app import App, Verb, complete_nodes, global_options, json_option, pass_app
 
 if TYPE_CHECKING:
     from mycoswarm.core.node import SwarmInfo
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, params=global_options())
+@json_option
 @click.pass_context
-def keeper(context: click.Context) -> None:
+def keeper(context: click.Context, as_json: bool) -> None:
     """Show or change who may let machines in and out of the swarm. Alone it lists them."""
     if context.invoked_subcommand is None:
-        context.invoke(ls)
+        context.invoke(ls, as_json=as_json)
+    elif as_json:
+        raise click.UsageError(f"--json stands behind `{context.invoked_subcommand}`")
 
 
 @keeper.command(cls=Verb)

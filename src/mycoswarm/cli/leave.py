@@ -33,7 +33,8 @@ def leave(app: App, purge: bool, keep_models: bool, yes: bool, as_json: bool) ->
     if not yes and (detail.swarm is not None or purge):
         if not app.printer.can_ask:
             what = f"leaving “{detail.swarm.name}”" if detail.swarm is not None else "deleting everything"
-            raise Refused(f"{what} needs a yes", f"mycoswarm leave{' --purge' if purge else ''} --yes")
+            options = (" --purge" if purge else "") + (" --keep-models" if keep_models else "")
+            raise Refused(f"{what} needs a yes", f"mycoswarm leave{options} --yes")
         if not app.printer.confirm(_question(detail, purge=purge, keep_models=keep_models), default=False):
             app.printer.note("Nothing was changed.")
             return

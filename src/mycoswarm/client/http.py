@@ -16,6 +16,7 @@ from mycoswarm.core.chat import ChatRequest, Delta, decode_delta
 from mycoswarm.core.errors import (
     DaemonUnreachable,
     ErrorBody,
+    InvalidRequest,
     MycoError,
     NotWritable,
     PeerLost,
@@ -146,7 +147,7 @@ class Client:
 
     def history(self, node: str) -> NodeHistory:
         """One node, by id, start of an id or name, with its changes of state."""
-        return self._get(f"/swarm/v1/nodes/{quote(node, safe='')}", NodeHistory)
+        return self._get(f"/swarm/v1/nodes/{_segment(node)}", NodeHistory)
 
     def health(self) -> HealthReport:
         """Every known problem, the worst first."""
@@ -206,15 +207,13 @@ class Client:
 
     def expel(self, node: str) -> Expelled:
         """Take a machine out of the swarm for ever."""
-        return self._call(
-            "DELETE", f"/swarm/v1/nodes/{quote(node, safe='')}", Expelled, None, JOIN_TIMEOUT, secret=True
-        )
+        return self._call("DELETE", f"/swarm/v1/nodes/{_segment(node)}", Expelled, None, JOIN_TIMEOUT, secret=True)
 
     def add_keeper(self, node: str) -> SwarmInfo:
         return self._call("POST", "/swarm/v1/keepers", SwarmInfo, KeeperBody(node), JOIN_TIMEOUT, secret=True)
 
     def remove_keeper(self, node: str) -> SwarmInfo:
-        path = f"/swarm/v1/keepers/{quote(node, safe='')}"
+        path = f"/swarm/v1/keepers/{_segment(node)}"
         return self._call("DELETE", path, SwarmInfo, None, JOIN_TIMEOUT, secret=True)
 
     def recover(self, body: RecoverBody) -> SwarmInfo:
@@ -321,6 +320,13 @@ class Client:
                 f"the node's token at {self._token_file} cannot be read: {problem.strerror}",
                 "run this as the user who started the node",
             ) from None
+
+
+def _segment(node: str) -> str:
+    """A node in a path. Raises InvalidRequest for an empty name, with which it would be another path."""
+    if not node:
+        raise InvalidRequest("the name of the machine is empty", "`mycoswarm nodes` lists those that there are")
+    return quote(node, safe="")
 
 
 def _progress(line: bytes) -> Progress:

@@ -13,6 +13,8 @@ itself go first, at a pace of their own, and are shown out last.
 from collections import deque
 from typing import Literal
 
+from mycoswarm.fabric.allowance import Allowance
+
 MAX_GUESTS = 128
 """Connections of unknown callers at one time: more than the members of a whole swarm that call a node just started.
 Too high and a flood costs memory (some 100 KB each), too low and machines that join at one time displace each other."""
@@ -35,50 +37,6 @@ class Guest:
         self.source = source
         self.known = known
         self.step: Step = "waiting"
-
-
-class Allowance:
-    """How often something may happen: a bucket of tokens, into which `pace` flow each second, up to `burst`."""
-
-    def __init__(self, pace: float, burst: float, now: float) -> None:
-        self._pace = pace
-        self._burst = burst
-        self._left = burst
-        self._at = now
-
-    def take(self, now: float) -> bool:
-        """Whether it may happen once more, now."""
-        self._left = min(self._burst, self._left + (now - self._at) * self._pace)
-        self._at = now
-        if self._left < 1.0:
-            return False
-        self._left -= 1.0
-        return True
-
-    def wait(self) -> float:
-        """Seconds until `take` succeeds again, from the moment at which it failed."""
-        return max(0.0, (1.0 - self._left) / self._pace)
-
-
-class FairAllowance:
-    """How often something may happen, for each source and for all together.
-
-    So one source cannot use up what is there for all; of sources the latest MAX_KNOWN are told apart.
-    """
-
-    def __init__(self, each: tuple[float, float], together: tuple[float, float], now: float) -> None:
-        self._each = each
-        self._together = Allowance(*together, now)
-        self._sources: dict[str, Allowance] = {}
-
-    def take(self, source: str, now: float) -> bool:
-        """Whether it may happen once more, by `source` and now."""
-        mine = self._sources.pop(source, None) or Allowance(*self._each, now)
-        # Behind all others: the one that was heard longest ago is forgotten first.
-        self._sources[source] = mine
-        if len(self._sources) > MAX_KNOWN:
-            del self._sources[next(iter(self._sources))]
-        return mine.take(now) and self._together.take(now)
 
 
 class _Queue:

@@ -20,7 +20,7 @@ from mycoswarm.core.views import Comparing, Joined
 from mycoswarm.fabric import codes, membership
 from mycoswarm.fabric.addresses import with_port
 from mycoswarm.fabric.identity import Identity
-from mycoswarm.fabric.joining import Applicant, Comparison, Let, join_at, worst
+from mycoswarm.fabric.joining import Applicant, Comparison, Let, Tries, join_at, worst
 from mycoswarm.fabric.mdns import SOLO, Announcement
 from mycoswarm.fabric.pairing import swarm_hash
 from mycoswarm.fabric.reach import Reach
@@ -117,11 +117,12 @@ class Entry:
     async def _join(self, code: codes.Code, where: AsyncGenerator[tuple[str, ...], None]) -> Let:
         applicant = self._applicant()
         problems: list[MycoError] = []
+        tries = Tries(set(), code.tries)
         async with aclosing(where):
             async for addresses in where:
                 for one in addresses:
                     try:
-                        return await join_at(one, self._reach.is_typed(one), code, applicant)
+                        return await join_at(one, self._reach.is_typed(one), code, applicant, tries)
                     except PeerLost as problem:
                         problems.append(problem)
                     except MycoError as problem:

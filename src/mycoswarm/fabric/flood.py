@@ -8,7 +8,7 @@ read: printers and television sets fill no cache here.
 
 from typing import Literal
 
-import msgspec
+from mycoswarm.fabric.allowance import FairAllowance
 
 LABEL = b"_mycoswarm"
 """In every packet that concerns us, uncompressed at its first mention."""
@@ -26,30 +26,11 @@ MAX_SENDERS = 256
 Verdict = Literal["read", "foreign", "size", "rate"]
 
 
-class Allowance(msgspec.Struct):
-    """A token bucket: `rate` a second, saved up to `burst`."""
-
-    rate: float
-    burst: float
-    left: float
-    at: float
-
-    def take(self, cost: float, now: float) -> bool:
-        """Whether `cost` may be spent now."""
-        self.left = min(self.burst, self.left + (now - self.at) * self.rate)
-        self.at = now
-        if self.left < cost:
-            return False
-        self.left -= cost
-        return True
-
-
 class Flood:
     """Judges the packets of one multicast group."""
 
     def __init__(self, now: float) -> None:
-        self._all = Allowance(ALL_RATE, ALL_BURST, ALL_BURST, now)
-        self._senders: dict[str, Allowance] = {}
+        self._senders = FairAllowance((SENDER_RATE, SENDER_BURST), (ALL_RATE, ALL_BURST), now, MAX_SENDERS)
 
     def judge(self, data: bytes, sender: str, now: float) -> Verdict:
         """What to do with a packet. sender: its address without port."""
@@ -61,11 +42,5 @@ class Flood:
         is_response = bool(data[2] & 0x80)
         if len(data) > MAX_PACKET or (is_response and max(answers, records) > MAX_RECORDS):
             return "size"
-        allowance = self._senders.pop(sender, None)
-        if allowance is None:
-            allowance = Allowance(SENDER_RATE, SENDER_BURST, SENDER_BURST, now)
-            if len(self._senders) >= MAX_SENDERS:
-                del self._senders[next(iter(self._senders))]
-        self._senders[sender] = allowance
         cost = max(1.0, records / RECORDS_FOR_ONE) if is_response else 1.0
-        return "read" if allowance.take(cost, now) and self._all.take(cost, now) else "rate"
+        return "read" if self._senders.take(sender, now, cost) else "rate"

@@ -12,6 +12,7 @@ import base64
 import datetime as dt
 import functools
 import hashlib
+import ssl
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,10 +60,18 @@ def public_key_of(certificate: bytes) -> ec.EllipticCurvePublicKey:
     return key
 
 
-@functools.lru_cache(maxsize=512)
+# As many as a roster may hold: it asks again for each whenever it changes.
+@functools.lru_cache(maxsize=2048)
 def certified_id(certificate: bytes) -> NodeId:
-    """The node id that a DER certificate belongs to. Raises InvalidRequest."""
-    return node_id_of(public_key_of(certificate))
+    """The node id that a DER certificate belongs to, one that TLS can work with. Raises InvalidRequest."""
+    identity = node_id_of(public_key_of(certificate))
+    try:
+        # TLS refuses some that were read until here (a name that is no UTF-8, for one). In a roster such a one would
+        # keep every member from trusting the others, and from starting again.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificate)
+    except ssl.SSLError as problem:
+        raise InvalidRequest("the certificate cannot be read by TLS") from problem
+    return identity
 
 
 def verify(certificate: bytes, signature: bytes, data: bytes) -> bool:

@@ -184,16 +184,39 @@ class Applicant(msgspec.Struct, frozen=True):
             raise Refused("this machine belongs to that swarm already")
 
 
-async def join_at(address: str, typed: bool, code: Code, applicant: Applicant) -> Let:
+class Tries(msgspec.Struct):
+    """What one person's try of a code may still cost, wherever its inviting node is looked for.
+
+    denied: certificates of the nodes that have called the code wrong. None of them is asked again: one that is found at
+    several addresses would count several tries for one mistake.
+    left: times that knowledge of the code may still be shown. Whoever only pretends to have given it out can test one
+    guess by each, and may announce himself hundreds of times.
+    """
+
+    denied: set[bytes]
+    left: int
+
+
+async def join_at(address: str, typed: bool, code: Code, applicant: Applicant, tries: Tries | None = None) -> Let:
     """Join by the node at HOST:PORT. Raises WrongCode, Refused, NotFound, PeerLost, InvalidRequest.
 
     Args:
         typed: the owner named the address; else only one of the local network is dialled.
+        tries: of this code until now; what this one costs is taken from it.
     """
     channel = JoinChannel(address, typed)
     joiner = Joiner(code, applicant.identity.certificate, applicant.identity.sign)
     offer = decode_join(await _post(channel, JOIN_START_PATH, joiner.start()), JoinOffer)
     applicant.elsewhere(offer.swarm)
+    tries = tries or Tries(set(), code.tries)
+    if offer.certificate in tries.denied:
+        raise NotFound("this node has called the code wrong already")
+    if tries.left <= 0:
+        raise Refused(
+            "several nodes near claim to have given out this code, and none of those that were asked knew it",
+            "name the one that shows it: `mycoswarm join CODE --peer HOST`",
+        )
+    tries.left -= 1
     finish = joiner.finish(offer, applicant.name, applicant.port)
     channel.pin(offer.certificate, certified_id(offer.certificate))
     try:
@@ -201,6 +224,9 @@ async def join_at(address: str, typed: bool, code: Code, applicant: Applicant) -
     except PeerLost:
         # The code may be used up by now; the inviting node repeats its answer to the same message for a while.
         answer = await _post(channel, JOIN_FINISH_PATH, finish)
+    except WrongCode:
+        tries.denied.add(offer.certificate)
+        raise
     welcome = joiner.welcome(decode_join(answer, JoinWelcome))
     return _accepted(welcome, offer.swarm, offer.certificate, applicant, address)
 

@@ -33,7 +33,8 @@ from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 from mycoswarm.core.ids import NodeId, SwarmId
 from mycoswarm.core.tasks import TaskGroup
 from mycoswarm.egress import is_local
-from mycoswarm.fabric.flood import Allowance, Flood
+from mycoswarm.fabric.allowance import Allowance
+from mycoswarm.fabric.flood import Flood
 
 _log = logging.getLogger(__name__)
 
@@ -135,7 +136,7 @@ class Discovery(ServiceListener):
         self._changed = changed
         self._dropped = dropped
         self._flood = Flood(time.monotonic())
-        self._new_names = Allowance(NAME_RATE, NAME_BURST, NAME_BURST, time.monotonic())
+        self._new_names = Allowance(NAME_RATE, NAME_BURST, time.monotonic())
         self._resolving = 0
         self._settled = 0.0
         self._zeroconf: AsyncZeroconf | None = None
@@ -297,7 +298,7 @@ class Discovery(ServiceListener):
         if name in self._names:
             return
         if name not in self._heard:
-            if not self._new_names.take(1.0, time.monotonic()):
+            if not self._new_names.take(time.monotonic()):
                 self._dropped("rate")
                 return
             if len(self._heard) >= MAX_SEEN:

@@ -20,7 +20,7 @@ from mycoswarm.core.clock import Clock
 from mycoswarm.core.errors import Busy, InvalidRequest, MycoError, NotFound, Refused
 from mycoswarm.core.ids import NodeId
 from mycoswarm.core.tasks import TaskGroup
-from mycoswarm.fabric.doorway import FairAllowance
+from mycoswarm.fabric.allowance import FairAllowance
 from mycoswarm.fabric.link import Link
 from mycoswarm.fabric.roster import MAX_BYTES as MAX_ROSTER
 from mycoswarm.fabric.server import ABORT, CERTIFICATE

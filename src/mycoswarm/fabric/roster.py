@@ -52,7 +52,8 @@ FORMAT = 2
 MAX_BYTES = 6 * 1024 * 1024
 """A roster with MAX_STATEMENTS admissions has about 3.2 MB."""
 RESERVED = 64
-"""Statements that only removals, demotions and farewells may still add: a full roster must not protect anybody."""
+"""Statements that only removals, demotions, farewells and the recovery key may still add: a full roster must protect
+nobody."""
 
 
 class _Format(msgspec.Struct, frozen=True):
@@ -160,11 +161,12 @@ class Roster:
         node = certified_id(certificate)
         self.must_be_keeper(signer)
         self._must_have_room()
-        anew = "remove node.key from its state directory, so that it starts as a new node"
+        # Read on either side: by the owner of the machine itself, and by the keeper who lets it in.
+        anew = "to take it in as a new machine: mycoswarm leave --purge --keep-models on it, then mycoswarm up and join"
         if node in self._authority.removed:
-            raise Refused("this machine was removed from the swarm and cannot come back under its old identity", anew)
+            raise Refused("a machine that was removed from the swarm does not come back under its old identity", anew)
         if any(isinstance(said, Rotated) and said.signer == node for said in self._said.values()):
-            raise Refused("this machine has taken a new key and cannot come back under its old identity", anew)
+            raise Refused("a machine that has taken a new key does not come back under its old identity", anew)
         terms = [said.term for said in self._said.values() if isinstance(said, Admitted) and said.node == node]
         if node == founder_of(self.swarm) or self._is_successor(node):
             terms.append(1)
@@ -213,7 +215,8 @@ class Roster:
         return self if node in self._keepers else self._promote(node, signer, sign)
 
     def _promote(self, node: NodeId, signer: NodeId, sign: Sign) -> "Roster":
-        self._must_have_room()
+        if signer != self.recovery:
+            self._must_have_room()
         ends = [
             key
             for key, said in self._said.items()

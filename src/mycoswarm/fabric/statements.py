@@ -196,8 +196,8 @@ def verify_all(swarm: SwarmId, fresh: Mapping[str, Signed], said: Mapping[str, S
     Args:
         said: every statement of the set by its hash; in it are the certificates of the signers.
     """
-    certificates, recovery = _keys(said.values())
-    for key, one in fresh.items():
+    # All certificates before any signature: from here on each belongs to its node, and one of a node speaks for all.
+    for key in fresh:
         statement = said[key]
         match statement:
             case Founded():
@@ -217,14 +217,14 @@ def verify_all(swarm: SwarmId, fresh: Mapping[str, Signed], said: Mapping[str, S
                     raise InvalidRequest("the roster holds a new key that did not agree to take an old one's place")
             case Left() | Removed() | Promoted() | Demoted():
                 pass
-        if recovery is not None and recovery[0] == statement.signer:
+    certificates, recovery = _keys(said.values())
+    for key, one in fresh.items():
+        signer = said[key].signer
+        if recovery is not None and recovery[0] == signer:
             proven = _verify_recovery(recovery[1], one.signature, DOMAIN + one.statement)
         else:
-            proven = any(
-                certified_id(certificate) == statement.signer
-                and verify(certificate, one.signature, DOMAIN + one.statement)
-                for certificate in certificates.get(statement.signer, ())
-            )
+            certificate = certificates.get(signer)
+            proven = certificate is not None and verify(certificate, one.signature, DOMAIN + one.statement)
         if not proven:
             raise InvalidRequest("the roster holds a statement whose signature is wrong")
 
@@ -443,20 +443,20 @@ def _ever_members(begun: Founded, said: Iterable[Statement]) -> set[NodeId]:
     return found
 
 
-def _keys(said: Iterable[Statement]) -> tuple[dict[NodeId, set[bytes]], tuple[NodeId, bytes] | None]:
-    """The certificates by which signatures are verified, and the recovery key."""
-    certificates: dict[NodeId, set[bytes]] = {}
+def _keys(said: Iterable[Statement]) -> tuple[dict[NodeId, bytes], tuple[NodeId, bytes] | None]:
+    """By node a certificate by which its signatures are verified, and the recovery key."""
+    certificates: dict[NodeId, bytes] = {}
     recovery: tuple[NodeId, bytes] | None = None
     for one in said:
         match one:
             case Founded():
-                certificates.setdefault(one.signer, set()).add(one.certificate)
+                certificates[one.signer] = one.certificate
                 if one.recovery:
                     recovery = (recovery_id(one.recovery), one.recovery)
             case Admitted():
-                certificates.setdefault(one.node, set()).add(one.certificate)
+                certificates[one.node] = one.certificate
             case Rotated():
-                certificates.setdefault(successor_of(one), set()).add(one.certificate)
+                certificates[successor_of(one)] = one.certificate
             case Left() | Removed() | Promoted() | Demoted():
                 pass
     return certificates, recovery

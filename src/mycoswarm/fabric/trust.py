@@ -2,9 +2,10 @@
 
     disk ─▶ TLS contexts ─▶ connections of those who are out ─▶ membership ─▶ announcement
 
-The disk comes first, so that a crash never leaves a node trusting less or more than it says it does; the announcement
-last, because it invites others to act on all the rest. Whatever changes the roster (an admission, a removal, a member's
-news) comes through here, and takes `turn` where it decides by the roster that it found.
+The disk comes first, so that a crash never leaves a node trusting less or more than it says it does (only who is out is
+out even where that cannot be written); the announcement last, because it invites others to act on all the rest.
+Whatever changes the roster (an admission, a removal, a member's news) comes through here, and takes `turn` where it
+decides by the roster that it found.
 
 A keeper asks the other keepers for their news before it signs, so that two of them rarely act without knowing of each
 other; the outcome would be one all the same (`authority`). What it has signed is brought to all who are up at once.
@@ -233,7 +234,13 @@ class Trust:
             await self.go_solo()
             return
         known = self._roster.members() if self._roster is not None else {}
-        self._store.keep_roster(new)
+        try:
+            self._store.keep_roster(new)
+        except MycoError as problem:
+            if known.keys() <= new.members().keys():
+                raise
+            # A full disk must not be what keeps somebody in who was put out; it is written with the next change.
+            _log.error("a removal holds until the next start only, for it cannot be written: %s", problem.message)
         self._roster = new
         self.removed_from = ""
         for node, member in new.members().items():
@@ -243,6 +250,11 @@ class Trust:
         self.tell_membership()
         await self._effects.announce()
 
+    def _must_be_current(self) -> None:
+        """Raises Refused where another key has taken this one's place: its words would fork its log."""
+        if self._replaced:
+            raise Refused("this machine has just taken a new key", "ask again in a moment, when it has started with it")
+
     async def go_solo(self) -> None:
         """Belong to no swarm any more, and forget the one that there was."""
         self._store.keep_roster(None)
@@ -250,6 +262,7 @@ class Trust:
 
     async def leave(self) -> int:
         """Say farewell and go solo; how many of the members have taken note. Raises Refused where this node is solo."""
+        self._must_be_current()
         self._leaving = True
         try:
             told = await self._say_farewell()
@@ -260,6 +273,7 @@ class Trust:
 
     async def move(self, new: Roster) -> int:
         """Leave the swarm for another, which has let this node in; how many of the former one have taken note."""
+        self._must_be_current()
         # From here on a crash finds this node where it is wanted; a disk that is full leaves it where it was.
         self._store.keep_roster(new)
         self._leaving = True
@@ -371,10 +385,17 @@ class Trust:
         This object still is the old node, whom nobody trusts any more: close it, and start the new one.
 
         Raises:
-            Refused: this node has no swarm, or has done it too often. DiskFull, NotWritable: nothing has changed.
+            Refused: this node has no swarm, reaches no other member, or has done it too often.
+            DiskFull, NotWritable: nothing has changed.
         """
         async with self.turn:
             held = await self._newest()
+            if len(held.members()) > 1 and not self._effects.up():
+                # Who does not know of the new key refuses it, and so could never be told of it by it.
+                raise Refused(
+                    "no other member is reached now, so none would learn of the new key",
+                    "`mycoswarm nodes` shows when one is up again",
+                )
             state = self._identity.key_file.parent
             try:
                 new = prepare_next(state)
@@ -400,6 +421,7 @@ class Trust:
 
     async def _newest(self) -> Roster:
         """The roster, with the news of the keepers that are up. Raises Refused where this node is solo."""
+        self._must_be_current()
         if self._roster is not None:
             keepers = set(self._roster.keepers()).intersection(self._effects.up())
             await asyncio.gather(*(self._ask(keeper) for keeper in keepers))
@@ -446,7 +468,12 @@ class Trust:
         held = self._roster
         if held is None:
             raise Refused("this node belongs to no swarm", "`mycoswarm join CODE` joins one")
-        farewell = held.leave(self._identity.id, self._identity.sign).encode()
+        try:
+            farewell = held.leave(self._identity.id, self._identity.sign).encode()
+        except InvalidRequest as problem:
+            # No room for it. Nobody is to be kept in a swarm by that, nor between two of them.
+            _log.warning("the farewell to '%s' cannot be said: %s", held.name, problem.message)
+            return 0
         return sum(await asyncio.gather(*(self._bring(node, farewell) for node in self._effects.up())))
 
     async def _bring(self, node: NodeId, farewell: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from mycoswarm.core.errors import MycoError
 from mycoswarm.core.hardware import HardwareSummary
 from mycoswarm.core.health import Problem
 from mycoswarm.core.ids import short
@@ -33,6 +34,14 @@ def disk(summary: HardwareSummary | None) -> tuple[Problem, ...]:
     message = f"{summary.disk_free // 1_000_000} MB of disk are free where this node keeps its files"
     action = "make room there: `mycoswarm models` shows what models take, `mycoswarm rm` deletes one"
     return (Problem("disk", "error" if summary.disk_free < DISK_OUT else "warning", message, action),)
+
+
+def headless(refusal: MycoError | None) -> tuple[Problem, ...]:
+    """The code that was laid out for this machine does not let it in; nobody sits at a screen to be told."""
+    if refusal is None:
+        return ()
+    message = f"the code of MYCOSWARM_JOIN, or of the file `join`, lets this machine in nowhere ({refusal.message})"
+    return (Problem("headless-join", "error", message, "make a new one: mycoswarm invite --headless on a keeper"),)
 
 
 def embedded(gate: str) -> tuple[Problem, ...]:
