@@ -23,7 +23,7 @@ class Link:
     dialled: by this node. live: its Hello has come and is believed. run: of the process at its other end.
     contest: since when it waits to be believed, because another process with the same key is connected.
     hello, record: what it said meanwhile. unseen: beats in a row that showed another state than ours.
-    heard: when it last said something. shows, shown: digests (roster, state) in this end's last beat, and in the other's.
+    heard: when it last said something. shows, shown: digests (roster, state) in the last beat of either end.
     """
 
     id: LinkId
