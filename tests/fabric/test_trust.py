@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import stat
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from mycoswarm.core.clock import SystemClock
 from mycoswarm.core.errors import DiskFull, InvalidRequest, MycoError, NotFound, PeerLost, Refused
 from mycoswarm.core.ids import NodeId
 from mycoswarm.fabric import identity as identities
-from mycoswarm.fabric import recovery, roster, statements
-from mycoswarm.fabric.identity import adopt_next, load_or_create, pending_next, prepare_next
+from mycoswarm.fabric import recovery, roster, statements, succession, trust
+from mycoswarm.fabric.identity import PREVIOUS_FILE, adopt_next, load_or_create, pending_next, prepare_next
 from mycoswarm.fabric.peer_app import PeerRequest
 from mycoswarm.fabric.service import Fabric
 from mycoswarm.fabric.store import Store
@@ -177,6 +178,92 @@ async def test_a_rotated_node_is_the_same_machine_under_a_new_id(
     await again.close()
 
 
+@pytest.mark.parametrize("died", ["before the key's place was taken", "before anybody was told"])
+@pytest.mark.parametrize("rotating", ["keeper", "member"])
+async def test_members_that_did_not_hear_of_a_new_key_are_told_by_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rotating: str, died: str
+) -> None:
+    """Else nobody believes the new key, and a swarm of which the machine was the only keeper has none any more."""
+    miu, boa = fabric(tmp_path, "miu"), fabric(tmp_path, "boa")
+    for node in (miu, boa):
+        await node.start()
+    await join(miu, boa)
+    await until(lambda: all_up(miu, boa))
+    one, other = (miu, boa) if rotating == "keeper" else (boa, miu)
+    state_ = one._paths.state
+
+    async def nobody(nodes: object, data: bytes, patience: float) -> int:
+        return 0
+
+    monkeypatch.setattr(one._trust, "_bring_to", nobody)
+    if died == "before the key's place was taken":
+        monkeypatch.setattr(trust, "adopt_next", lambda folder: None)
+    rotated = await one.rotate()
+    monkeypatch.undo()
+    await one.close()
+    # Members do not answer at once; what they are not told, the next start tells them.
+    monkeypatch.setattr(succession, "FIRST", 0.1)
+    monkeypatch.setattr(succession, "LOOK", 0.02)
+    kept = state_ / PREVIOUS_FILE
+    again = fabric(tmp_path, one.nodes()[0].name)
+    assert again.id == rotated.after
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    await again.start()
+    await until(lambda: _state_of(other, rotated.after) == "up" and _state_of(again, other.id) == "up")
+    assert _state_of(other, rotated.before) == "absent"
+    await until(lambda: not kept.exists())
+    if rotating == "keeper":
+        assert keepers(other) == {rotated.after}
+        assert (await again.add_keeper(other.id)).keepers == (rotated.after, other.id)
+    await again.close()
+    await other.close()
+
+
+async def test_a_member_that_is_away_hears_of_a_new_key_when_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(succession, "FIRST", 0.1)
+    monkeypatch.setattr(succession, "LONGEST", 0.3)
+    miu, boa = fabric(tmp_path, "miu"), fabric(tmp_path, "boa")
+    for node in (miu, boa):
+        await node.start()
+    await join(miu, boa)
+    await until(lambda: all_up(miu, boa))
+    port = boa.peer_port or 0
+    with monkeypatch.context() as patched:
+        patched.setattr(miu._trust, "_bring_to", lambda *_: asyncio.sleep(0, 0))
+        rotated = await miu.rotate()
+    await miu.close()
+    await boa.close()
+    kept = miu._paths.state / PREVIOUS_FILE
+    again = fabric(tmp_path, "miu")
+    await again.start()
+    await asyncio.sleep(0.5)
+    # Neither a restart nor silence makes it forget: nobody has been met.
+    await again.close()
+    assert kept.exists()
+    again, boa = fabric(tmp_path, "miu"), fabric(tmp_path, "boa", port=port)
+    await again.start()
+    await boa.start()
+    await until(lambda: _state_of(boa, rotated.after) == "up" and not kept.exists())
+    await again.close()
+    await boa.close()
+
+
+async def test_who_goes_from_the_swarm_has_nobody_to_tell_of_a_new_key(tmp_path: Path) -> None:
+    alone = fabric(tmp_path, "alone")
+    await alone.start()
+    await alone.invite()
+    await alone.rotate()
+    kept = alone._paths.state / PREVIOUS_FILE
+    await alone.close()
+    again = fabric(tmp_path, "alone")
+    assert kept.exists()
+    await again.start()
+    await until(lambda: not kept.exists())
+    await again.close()
+
+
 async def test_a_node_without_a_swarm_and_one_that_is_no_member_do_not_rotate(tmp_path: Path) -> None:
     alone = fabric(tmp_path, "alone")
     await alone.start()
@@ -286,7 +373,7 @@ def test_a_rotation_is_finished_or_undone_after_a_crash_at_any_step(
         monkeypatch.setattr(identities, "write_private", write)
 
     real = identities.write_private
-    for crash in range(1, 5):
+    for crash in range(1, 6):
         folder = tmp_path / str(crash)
         old = load_or_create(folder)
         store = Store(folder)
@@ -306,7 +393,10 @@ def test_a_rotation_is_finished_or_undone_after_a_crash_at_any_step(
         kept = store.roster()
         assert kept is not None
         assert kept.keepers() == (found.id,)
-    assert writes[:3] == ["node.next", "node.next", "node.crt"]
+        # Whoever has not heard of the new key is told by the old one.
+        before = identities.previous(folder)
+        assert (before.id if before is not None else known) == old.id
+    assert writes[:6] == ["node.next", *["node.next", "node.previous"], *["node.next", "node.previous", "node.crt"]]
     # A crash between the key and the roster: the swarm never heard of it.
     folder = tmp_path / "between"
     old = load_or_create(folder)

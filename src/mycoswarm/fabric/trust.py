@@ -12,7 +12,8 @@ other; the outcome would be one all the same (`authority`). What it has signed i
 
 A new key goes a way of its own (`rotate`), since its node ends and another begins: first the key is on disk beside the
 old one, then in this node's roster, then the members hear of it, then it takes the old one's place. A crash before the
-second step leaves the old node, one after it the new one, as `own_identity` finds at the next start.
+second step leaves the old node, one after it the new one, as `own_identity` finds at the next start; whom the news has
+not reached by then hears it from `succession`.
 """
 
 import asyncio
