@@ -13,7 +13,15 @@ from mycoswarm.core.errors import DiskFull, InvalidRequest, MycoError, NotFound,
 from mycoswarm.core.ids import NodeId
 from mycoswarm.fabric import identity as identities
 from mycoswarm.fabric import recovery, roster, statements, succession, trust
-from mycoswarm.fabric.identity import PREVIOUS_FILE, adopt_next, load_or_create, pending_next, prepare_next
+from mycoswarm.fabric.identity import (
+    CERTIFICATE_FILE,
+    KEY_FILE,
+    PREVIOUS_FILE,
+    adopt_next,
+    load_or_create,
+    pending_next,
+    prepare_next,
+)
 from mycoswarm.fabric.peer_app import PeerRequest
 from mycoswarm.fabric.service import Fabric
 from mycoswarm.fabric.store import Store
@@ -80,6 +88,54 @@ async def test_a_removed_member_is_cut_off_in_the_middle_of_what_it_does(three: 
         await boa.join((await miu.invite()).code, address(miu))
 
 
+async def test_that_a_machine_was_removed_is_told_until_it_belongs_to_a_swarm(
+    three: tuple[Fabric, Fabric, Fabric], tmp_path: Path
+) -> None:
+    miu, boa, _ = three
+    await miu.remove(boa.id)
+    await until(lambda: boa.swarm is None)
+    await boa.close()
+    for _ in range(2):
+        again = fabric(tmp_path, "boa")
+        await again.start()
+        assert "was removed from 'miu's swarm'" in problems(again)["removed"]
+        await again.close()
+    # Under another key it is another node, whom nobody has removed.
+    for name in (KEY_FILE, CERTIFICATE_FILE):
+        aside = tmp_path / "boa" / "state" / name
+        aside.rename(tmp_path / name)
+    new = fabric(tmp_path, "boa")
+    await new.start()
+    assert "removed" not in problems(new)
+    await new.close()
+    for name in (KEY_FILE, CERTIFICATE_FILE):
+        (tmp_path / name).replace(tmp_path / "boa" / "state" / name)
+    # With a swarm of its own all that is past.
+    founder = fabric(tmp_path, "boa")
+    await founder.start()
+    await founder.invite()
+    assert "removed" not in problems(founder)
+    await founder.leave(force=True)
+    await founder.close()
+    after = fabric(tmp_path, "boa")
+    await after.start()
+    assert "removed" not in problems(after)
+    await after.close()
+
+
+async def test_who_took_his_own_key_away_was_not_removed(three: tuple[Fabric, Fabric, Fabric], tmp_path: Path) -> None:
+    _, boa, _ = three
+    await boa.close()
+    for name in (KEY_FILE, CERTIFICATE_FILE):
+        (boa._paths.state / name).unlink()
+    again = fabric(tmp_path, "boa")
+    await again.start()
+    assert again.id != boa.id
+    assert again.swarm is None
+    assert "removed" not in problems(again)
+    await again.close()
+
+
 async def test_only_keepers_act_and_they_are_named(three: tuple[Fabric, Fabric, Fabric]) -> None:
     miu, boa, naru = three
     assert "keeper add" in problems(boa)["one-keeper"]
@@ -134,7 +190,7 @@ async def test_the_phrase_makes_a_keeper_when_all_are_lost(tmp_path: Path) -> No
     invitation = await miu.invite()
     assert len(invitation.phrase.split()) == recovery.LENGTH
     await boa.join(invitation.code, address(miu))
-    assert (await miu.invite()).phrase == "", "it is shown once"
+    assert (await miu.invite()).phrase == "", "it is shown until another machine has joined"
     await miu.close()
     with pytest.raises(Refused, match="not the recovery phrase of this swarm"):
         await boa.recover(recovery.new_phrase(), ())
@@ -152,6 +208,52 @@ async def test_the_phrase_makes_a_keeper_when_all_are_lost(tmp_path: Path) -> No
     assert boa.swarm.members == 1
     await again.close()
     await boa.close()
+
+
+async def test_the_phrase_outlives_a_lost_answer_and_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    miu = fabric(tmp_path, "miu")
+    await miu.start()
+
+    def full(self: Store, data: object) -> None:
+        raise DiskFull("full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "keep_invitations", full)
+        with pytest.raises(DiskFull):
+            await miu.invite(headless=True)
+    await miu.close()
+    kept = miu._paths.state / "recovery-phrase"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    miu = fabric(tmp_path, "miu")
+    await miu.start()
+    invitation = await miu.invite()
+    assert (invitation.founded, (await miu.invite(open_for=1.0)).phrase) == (False, invitation.phrase)
+    assert miu._trust.roster is not None
+    assert recovery.key_of(invitation.phrase).id == miu._trust.roster.recovery
+    miu._trust.admit(identity("new").certificate, "new")
+    assert not kept.exists()
+    assert (await miu.invite()).phrase == ""
+    # A crash between the admission and this, or a backup from before it.
+    kept.write_text(invitation.phrase)
+    await miu.close()
+    miu = fabric(tmp_path, "miu")
+    await miu.start()
+    assert not kept.exists()
+    await miu.close()
+
+
+async def test_the_phrase_goes_with_the_swarm(tmp_path: Path) -> None:
+    miu = fabric(tmp_path, "miu")
+    await miu.start()
+    first = await miu.invite()
+    await miu.leave()
+    assert not (miu._paths.state / "recovery-phrase").exists()
+    second = await miu.invite()
+    assert second.founded
+    assert second.phrase not in ("", first.phrase)
+    await miu.close()
 
 
 def _state_of(node: Fabric, other: NodeId) -> str:
@@ -302,6 +404,8 @@ async def test_a_key_that_was_replaced_signs_nothing_more(three: tuple[Fabric, F
     for problem in (*others, *await asyncio.gather(miu.add_keeper(boa.id), return_exceptions=True)):
         assert isinstance(problem, Refused)
         assert "new key" in problem.message
+    with pytest.raises(Refused, match="new key"):
+        miu._trust.admit(identity("new").certificate, "new")
     assert not isinstance(first, BaseException)
     kept = miu._store.roster()
     assert kept is not None
