@@ -22,9 +22,9 @@ from mycoswarm.fabric.wire import ROSTER_PATH
 
 _log = logging.getLogger(__name__)
 
-FIRST, LONGEST = 1.0, 60.0
-"""Seconds until the first try, and at most between two; each pause is twice the one before. Members that were told in
-time are up within the first, and would count a stranger at their port if they were told again."""
+FIRST, LONGEST = 2.0, 30.0
+"""Seconds until the first try, and at most between two; each pause is twice the one before. Too soon, and members that
+were told in time and are just calling would count a stranger at their port; too late, and the machine is missed."""
 LOOK = 0.25
 """Seconds between looks at whether a member is up."""
 PATIENCE = 2.0
