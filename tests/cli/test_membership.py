@@ -96,6 +96,7 @@ def test_the_phrase_goes_to_a_terminal_or_into_json_and_nowhere_else(run: Run, n
     assert piped.out == "7-guitar-lemon\n"
     assert "acid" not in piped.err
     assert "was not shown" in piped.err
+    assert "until another machine has joined" in " ".join(piped.err.split()).lower()
     assert msgspec.json.decode(run("invite", "--json").out, type=Invitation).phrase == samples.PHRASE
     shown = _STYLE.sub("", run("invite", "--quiet", terminal=True).out)
     assert "    acid apple arrow badge beach candle" in shown

@@ -30,8 +30,8 @@ def test_an_open_invitation_says_what_it_means() -> None:
 
 def test_the_phrase_is_whole_and_what_it_is_for_is_said() -> None:
     text = _text(render_swarm.recovery_phrase(samples.invitation(founded=True)))
-    assert " ".join(" ".join(text.splitlines()[3:5]).split()) == samples.PHRASE
-    assert "kept nowhere" in text
+    assert " ".join(" ".join(text.splitlines()[4:6]).split()) == samples.PHRASE
+    assert "until another machine has joined; then it is kept nowhere" in text
     assert "mycoswarm keeper recover" in text
 
 

@@ -14,12 +14,15 @@ from mycoswarm.fabric.identity import (
     CERTIFICATE_FILE,
     KEY_FILE,
     NEXT_FILE,
+    PREVIOUS_FILE,
     adopt_next,
     certified_id,
     drop_next,
+    drop_previous,
     load_or_create,
     pending_next,
     prepare_next,
+    previous,
     public_key_of,
     verify,
 )
@@ -143,3 +146,23 @@ def test_a_damaged_new_key_is_named(tmp_path: Path) -> None:
     (tmp_path / NEXT_FILE).write_bytes((tmp_path / NEXT_FILE).read_bytes()[:50])
     with pytest.raises(Fixable, match=NEXT_FILE):
         pending_next(tmp_path)
+
+
+def test_the_old_key_stays_until_it_is_destroyed(tmp_path: Path) -> None:
+    old = load_or_create(tmp_path)
+    assert previous(tmp_path) is None
+    prepare_next(tmp_path)
+    assert previous(tmp_path) is None, "the present one is no old one"
+    adopt_next(tmp_path)
+    path = tmp_path / PREVIOUS_FILE
+    kept = previous(tmp_path)
+    assert kept is not None
+    assert (kept.id, kept.certificate, kept.key_file, kept.certificate_file) == (old.id, old.certificate, path, path)
+    assert verify(old.certificate, kept.sign(b"said"), b"said")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    # It helps where it can, and never stops a start.
+    path.write_bytes(path.read_bytes()[:50])
+    assert previous(tmp_path) is None
+    drop_previous(tmp_path)
+    drop_previous(tmp_path)
+    assert not path.exists()

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from mycoswarm.core.clock import Clock
-from mycoswarm.core.errors import InvalidRequest, MycoError, NotFound, PeerLost, Refused, WrongCode
+from mycoswarm.core.errors import DiskFull, InvalidRequest, MycoError, NotFound, PeerLost, Refused, WrongCode
 from mycoswarm.core.ids import SwarmId
 from mycoswarm.fabric import codes, joining
 from mycoswarm.fabric.codes import TRIES, Code, Kind
@@ -115,6 +115,47 @@ def test_only_headless_codes_outlive_a_restart(miu: Inviting) -> None:
     late = miu.restarted()
     late.restore(SWARM)
     assert late.slots() == ()
+
+
+def test_a_headless_code_is_written_off_before_it_lets_somebody_in(
+    miu: Inviting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a crash right after the admission leaves a code on disk that lets in a second machine."""
+    code, other = (miu.invitations.invite(SWARM, True, set()) for _ in range(2))
+    on_disk: list[tuple[int, ...]] = []
+
+    def then(joined: Joined, way: Kind) -> Welcome:
+        again = miu.restarted()
+        again.restore(SWARM)
+        on_disk.append(again.slots())
+        raise DiskFull("full")
+
+    monkeypatch.setattr(miu.invitations, "_admit", then)
+    with pytest.raises(DiskFull):
+        miu.attempt(code)
+    assert on_disk == [(other.slot,)]
+    # It has let nobody in, so it stays good, also over a restart.
+    again = miu.restarted()
+    again.restore(SWARM)
+    assert set(again.slots()) == {code.slot, other.slot}
+    monkeypatch.undo()
+    miu.attempt(code)
+    assert miu.invitations.slots() == (other.slot,)
+
+
+def test_a_full_disk_lets_nobody_in_rather_than_half(miu: Inviting, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, _ = (miu.invitations.invite(SWARM, True, set()) for _ in range(2))
+
+    def full(data: object) -> None:
+        raise DiskFull("full")
+
+    monkeypatch.setattr(miu.store, "keep_invitations", full)
+    with pytest.raises(DiskFull):
+        miu.attempt(code)
+    assert miu.admitted == []
+    monkeypatch.undo()
+    miu.attempt(code)
+    assert len(miu.admitted) == 1
 
 
 @pytest.mark.parametrize("damaged", [b"", b"[{", b'[{"code":"\xff"}]', b"[" * 100_000])

@@ -1,3 +1,4 @@
+import os
 import stat
 from pathlib import Path
 
@@ -79,3 +80,36 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
         files.write_private(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_rename_and_a_removal_have_reached_the_disk_when_they_return(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut brings back the roster from before a signed statement, and its keeper signs another one."""
+    done: list[str] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        done.append(f"folder with {sorted(path.name for path in tmp_path.iterdir())}" if folder else "file")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    store = Store(tmp_path)
+    store.keep_roster(with_boa())
+    store.keep_roster(None)
+    assert done == ["file", "folder with ['roster.json']", "folder with []"]
+
+
+def test_a_file_system_that_cannot_settle_a_folder_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(22, "not here")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    store = Store(tmp_path)
+    store.keep_roster(with_boa())
+    assert store.roster() is not None

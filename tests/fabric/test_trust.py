@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import stat
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
@@ -11,8 +12,16 @@ from mycoswarm.core.clock import SystemClock
 from mycoswarm.core.errors import DiskFull, InvalidRequest, MycoError, NotFound, PeerLost, Refused
 from mycoswarm.core.ids import NodeId
 from mycoswarm.fabric import identity as identities
-from mycoswarm.fabric import recovery, roster, statements
-from mycoswarm.fabric.identity import adopt_next, load_or_create, pending_next, prepare_next
+from mycoswarm.fabric import recovery, roster, statements, succession, trust
+from mycoswarm.fabric.identity import (
+    CERTIFICATE_FILE,
+    KEY_FILE,
+    PREVIOUS_FILE,
+    adopt_next,
+    load_or_create,
+    pending_next,
+    prepare_next,
+)
 from mycoswarm.fabric.peer_app import PeerRequest
 from mycoswarm.fabric.service import Fabric
 from mycoswarm.fabric.store import Store
@@ -79,6 +88,54 @@ async def test_a_removed_member_is_cut_off_in_the_middle_of_what_it_does(three: 
         await boa.join((await miu.invite()).code, address(miu))
 
 
+async def test_that_a_machine_was_removed_is_told_until_it_belongs_to_a_swarm(
+    three: tuple[Fabric, Fabric, Fabric], tmp_path: Path
+) -> None:
+    miu, boa, _ = three
+    await miu.remove(boa.id)
+    await until(lambda: boa.swarm is None)
+    await boa.close()
+    for _ in range(2):
+        again = fabric(tmp_path, "boa")
+        await again.start()
+        assert "was removed from 'miu's swarm'" in problems(again)["removed"]
+        await again.close()
+    # Under another key it is another node, whom nobody has removed.
+    for name in (KEY_FILE, CERTIFICATE_FILE):
+        aside = tmp_path / "boa" / "state" / name
+        aside.rename(tmp_path / name)
+    new = fabric(tmp_path, "boa")
+    await new.start()
+    assert "removed" not in problems(new)
+    await new.close()
+    for name in (KEY_FILE, CERTIFICATE_FILE):
+        (tmp_path / name).replace(tmp_path / "boa" / "state" / name)
+    # With a swarm of its own all that is past.
+    founder = fabric(tmp_path, "boa")
+    await founder.start()
+    await founder.invite()
+    assert "removed" not in problems(founder)
+    await founder.leave(force=True)
+    await founder.close()
+    after = fabric(tmp_path, "boa")
+    await after.start()
+    assert "removed" not in problems(after)
+    await after.close()
+
+
+async def test_who_took_his_own_key_away_was_not_removed(three: tuple[Fabric, Fabric, Fabric], tmp_path: Path) -> None:
+    _, boa, _ = three
+    await boa.close()
+    for name in (KEY_FILE, CERTIFICATE_FILE):
+        (boa._paths.state / name).unlink()
+    again = fabric(tmp_path, "boa")
+    await again.start()
+    assert again.id != boa.id
+    assert again.swarm is None
+    assert "removed" not in problems(again)
+    await again.close()
+
+
 async def test_only_keepers_act_and_they_are_named(three: tuple[Fabric, Fabric, Fabric]) -> None:
     miu, boa, naru = three
     assert "keeper add" in problems(boa)["one-keeper"]
@@ -133,7 +190,7 @@ async def test_the_phrase_makes_a_keeper_when_all_are_lost(tmp_path: Path) -> No
     invitation = await miu.invite()
     assert len(invitation.phrase.split()) == recovery.LENGTH
     await boa.join(invitation.code, address(miu))
-    assert (await miu.invite()).phrase == "", "it is shown once"
+    assert (await miu.invite()).phrase == "", "it is shown until another machine has joined"
     await miu.close()
     with pytest.raises(Refused, match="not the recovery phrase of this swarm"):
         await boa.recover(recovery.new_phrase(), ())
@@ -151,6 +208,52 @@ async def test_the_phrase_makes_a_keeper_when_all_are_lost(tmp_path: Path) -> No
     assert boa.swarm.members == 1
     await again.close()
     await boa.close()
+
+
+async def test_the_phrase_outlives_a_lost_answer_and_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    miu = fabric(tmp_path, "miu")
+    await miu.start()
+
+    def full(self: Store, data: object) -> None:
+        raise DiskFull("full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "keep_invitations", full)
+        with pytest.raises(DiskFull):
+            await miu.invite(headless=True)
+    await miu.close()
+    kept = miu._paths.state / "recovery-phrase"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    miu = fabric(tmp_path, "miu")
+    await miu.start()
+    invitation = await miu.invite()
+    assert (invitation.founded, (await miu.invite(open_for=1.0)).phrase) == (False, invitation.phrase)
+    assert miu._trust.roster is not None
+    assert recovery.key_of(invitation.phrase).id == miu._trust.roster.recovery
+    miu._trust.admit(identity("new").certificate, "new")
+    assert not kept.exists()
+    assert (await miu.invite()).phrase == ""
+    # A crash between the admission and this, or a backup from before it.
+    kept.write_text(invitation.phrase)
+    await miu.close()
+    miu = fabric(tmp_path, "miu")
+    await miu.start()
+    assert not kept.exists()
+    await miu.close()
+
+
+async def test_the_phrase_goes_with_the_swarm(tmp_path: Path) -> None:
+    miu = fabric(tmp_path, "miu")
+    await miu.start()
+    first = await miu.invite()
+    await miu.leave()
+    assert not (miu._paths.state / "recovery-phrase").exists()
+    second = await miu.invite()
+    assert second.founded
+    assert second.phrase not in ("", first.phrase)
+    await miu.close()
 
 
 def _state_of(node: Fabric, other: NodeId) -> str:
@@ -174,6 +277,92 @@ async def test_a_rotated_node_is_the_same_machine_under_a_new_id(
     # By its id: what it was before is listed under the same name.
     await until(lambda: all(_state_of(node, again.id) == "up" for node in (boa, naru)))
     assert (await again.remove(naru.id)).told == 1, "it is still the keeper"
+    await again.close()
+
+
+@pytest.mark.parametrize("died", ["before the key's place was taken", "before anybody was told"])
+@pytest.mark.parametrize("rotating", ["keeper", "member"])
+async def test_members_that_did_not_hear_of_a_new_key_are_told_by_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rotating: str, died: str
+) -> None:
+    """Else nobody believes the new key, and a swarm of which the machine was the only keeper has none any more."""
+    miu, boa = fabric(tmp_path, "miu"), fabric(tmp_path, "boa")
+    for node in (miu, boa):
+        await node.start()
+    await join(miu, boa)
+    await until(lambda: all_up(miu, boa))
+    one, other = (miu, boa) if rotating == "keeper" else (boa, miu)
+    state_ = one._paths.state
+
+    async def nobody(nodes: object, data: bytes, patience: float) -> int:
+        return 0
+
+    monkeypatch.setattr(one._trust, "_bring_to", nobody)
+    if died == "before the key's place was taken":
+        monkeypatch.setattr(trust, "adopt_next", lambda folder: None)
+    rotated = await one.rotate()
+    monkeypatch.undo()
+    await one.close()
+    # Members do not answer at once; what they are not told, the next start tells them.
+    monkeypatch.setattr(succession, "FIRST", 0.1)
+    monkeypatch.setattr(succession, "LOOK", 0.02)
+    kept = state_ / PREVIOUS_FILE
+    again = fabric(tmp_path, one.nodes()[0].name)
+    assert again.id == rotated.after
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    await again.start()
+    await until(lambda: _state_of(other, rotated.after) == "up" and _state_of(again, other.id) == "up")
+    assert _state_of(other, rotated.before) == "absent"
+    await until(lambda: not kept.exists())
+    if rotating == "keeper":
+        assert keepers(other) == {rotated.after}
+        assert (await again.add_keeper(other.id)).keepers == (rotated.after, other.id)
+    await again.close()
+    await other.close()
+
+
+async def test_a_member_that_is_away_hears_of_a_new_key_when_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(succession, "FIRST", 0.1)
+    monkeypatch.setattr(succession, "LONGEST", 0.3)
+    miu, boa = fabric(tmp_path, "miu"), fabric(tmp_path, "boa")
+    for node in (miu, boa):
+        await node.start()
+    await join(miu, boa)
+    await until(lambda: all_up(miu, boa))
+    port = boa.peer_port or 0
+    with monkeypatch.context() as patched:
+        patched.setattr(miu._trust, "_bring_to", lambda *_: asyncio.sleep(0, 0))
+        rotated = await miu.rotate()
+    await miu.close()
+    await boa.close()
+    kept = miu._paths.state / PREVIOUS_FILE
+    again = fabric(tmp_path, "miu")
+    await again.start()
+    await asyncio.sleep(0.5)
+    # Neither a restart nor silence makes it forget: nobody has been met.
+    await again.close()
+    assert kept.exists()
+    again, boa = fabric(tmp_path, "miu"), fabric(tmp_path, "boa", port=port)
+    await again.start()
+    await boa.start()
+    await until(lambda: _state_of(boa, rotated.after) == "up" and not kept.exists())
+    await again.close()
+    await boa.close()
+
+
+async def test_who_goes_from_the_swarm_has_nobody_to_tell_of_a_new_key(tmp_path: Path) -> None:
+    alone = fabric(tmp_path, "alone")
+    await alone.start()
+    await alone.invite()
+    await alone.rotate()
+    kept = alone._paths.state / PREVIOUS_FILE
+    await alone.close()
+    again = fabric(tmp_path, "alone")
+    assert kept.exists()
+    await again.start()
+    await until(lambda: not kept.exists())
     await again.close()
 
 
@@ -215,6 +404,8 @@ async def test_a_key_that_was_replaced_signs_nothing_more(three: tuple[Fabric, F
     for problem in (*others, *await asyncio.gather(miu.add_keeper(boa.id), return_exceptions=True)):
         assert isinstance(problem, Refused)
         assert "new key" in problem.message
+    with pytest.raises(Refused, match="new key"):
+        miu._trust.admit(identity("new").certificate, "new")
     assert not isinstance(first, BaseException)
     kept = miu._store.roster()
     assert kept is not None
@@ -286,7 +477,7 @@ def test_a_rotation_is_finished_or_undone_after_a_crash_at_any_step(
         monkeypatch.setattr(identities, "write_private", write)
 
     real = identities.write_private
-    for crash in range(1, 5):
+    for crash in range(1, 6):
         folder = tmp_path / str(crash)
         old = load_or_create(folder)
         store = Store(folder)
@@ -306,7 +497,10 @@ def test_a_rotation_is_finished_or_undone_after_a_crash_at_any_step(
         kept = store.roster()
         assert kept is not None
         assert kept.keepers() == (found.id,)
-    assert writes[:3] == ["node.next", "node.next", "node.crt"]
+        # Whoever has not heard of the new key is told by the old one.
+        before = identities.previous(folder)
+        assert (before.id if before is not None else known) == old.id
+    assert writes[:6] == ["node.next", *["node.next", "node.previous"], *["node.next", "node.previous", "node.crt"]]
     # A crash between the key and the roster: the swarm never heard of it.
     folder = tmp_path / "between"
     old = load_or_create(folder)

@@ -24,7 +24,8 @@ def invite(app: App, headless: bool, open_for: float | None, name: str, yes: boo
     """Let another machine in: show a code to type there. The first invitation founds the swarm.
 
     In a pipe it prints the code alone. A headless machine takes it from MYCOSWARM_JOIN or from the file `join` beside
-    its config.toml. The recovery phrase of a new swarm is shown once, on a terminal only (or as part of --json).
+    its config.toml. The recovery phrase of a new swarm is shown each time until another machine has joined, on a
+    terminal only (or as part of --json).
     """
     from mycoswarm.cli import render_swarm, words
     from mycoswarm.core.errors import Refused
@@ -66,6 +67,6 @@ def invite(app: App, headless: bool, open_for: float | None, name: str, yes: boo
             shown.line(text, style)
     else:
         app.printer.note(
-            "The recovery phrase of this new swarm was not shown, because nobody is at a terminal, and it is kept "
-            "nowhere. Make a second machine a keeper soon: mycoswarm keeper add NODE"
+            "The recovery phrase of this new swarm was not shown, because nobody is at a terminal. Until another "
+            "machine has joined, `mycoswarm invite` shows it at one (or with --json); then it is kept nowhere"
         )

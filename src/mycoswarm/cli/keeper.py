@@ -92,7 +92,7 @@ def recover(app: App, without: tuple[str, ...], as_json: bool) -> None:
 
     client = app.client()
     if app.printer.can_ask:
-        app.printer.note("The recovery phrase was shown once, when the swarm was founded.", style="")
+        app.printer.note("The recovery phrase was shown when the swarm was founded.", style="")
         typed = app.printer.ask("The twelve words:")
     else:
         typed = sys.stdin.readline() if sys.stdin is not None else ""

@@ -61,12 +61,13 @@ def invitation(view: Invitation) -> Lines:
 
 
 def recovery_phrase(view: Invitation) -> Lines:
-    """The phrase of a swarm that was just founded, six words a line, and what it is for."""
+    """The phrase of a swarm of one machine, six words a line, and what it is for."""
     parts = view.phrase.split()
     rows = [" ".join(parts[start : start + 6]) for start in range(0, len(parts), 6)]
     return [
         ("", ""),
-        ("Recovery phrase: write it down now, on paper. It is shown this once and kept nowhere.", "strong"),
+        ("Recovery phrase: write it down now, on paper.", "strong"),
+        ("`mycoswarm invite` shows it until another machine has joined; then it is kept nowhere.", ""),
         ("", ""),
         *((f"    {row}", "accent") for row in rows),
         ("", ""),

@@ -109,7 +109,7 @@ class InviteBody(msgspec.Struct, frozen=True, omit_defaults=True):
 class Invitation(msgspec.Struct, frozen=True, omit_defaults=True):
     """Its answer. expires_in: seconds. founded: this call made the swarm. code: empty for an open invitation.
 
-    phrase: the recovery phrase, given once, when the swarm is founded, and kept nowhere.
+    phrase: the recovery phrase, given with every invitation until another machine has joined, and kept nowhere then.
     """
 
     code: str

@@ -6,7 +6,7 @@
                               ▼                                                             ▼
     beats, records ──▶ membership ──commands──▶ service [io] ◀── trust [io] ◀── roster (signed log = trust store)
                               ▲                    │                │
-                              │                    │                └─ store [io], identity [io]
+                              │                    │                └─ store, identity, succession [io]
         link [io] ◀── transport [io] / peer_app [io], server [io] over tls [io] ──▶ other nodes
 
 Flows in: the settings, this node's `NodeRecord`, invitations and codes, handlers for the peer API.

@@ -122,7 +122,7 @@ class Admission:
             founded = self._trust.roster is None
             if not founded:
                 self._must_be_keeper()
-            phrase = await self._trust.found(name) if founded else ""
+            phrase = await self._trust.found(name) if founded else self._trust.phrase()
             held = self._must_be_keeper()
             if open_for:
                 self._invitations.open(held.swarm, open_for)

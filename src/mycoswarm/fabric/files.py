@@ -1,5 +1,10 @@
-"""[io] Small private files, written so that a crash leaves the old one or the new one and never half of one."""
+"""[io] Small private files, written so that a crash leaves the old one or the new one and never half of one.
 
+What returns has reached the disk, its folder included: after a power cut a keeper with the roster of a minute ago would
+sign another word in the place of one that the members have, and a key that was destroyed must not be there again.
+"""
+
+import contextlib
 import logging
 import os
 import tempfile
@@ -33,6 +38,7 @@ def write_private(path: Path, data: bytes) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
+            _settle(path.parent)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -43,9 +49,23 @@ def write_private(path: Path, data: bytes) -> None:
 def remove(path: Path) -> None:
     """Remove `path` if it is there. Raises NotWritable, Fixable."""
     try:
-        path.unlink(missing_ok=True)
+        path.unlink()
+    except FileNotFoundError:
+        return
     except OSError as problem:
         raise from_os_error(problem, path) from problem
+    _settle(path.parent)
+
+
+def _settle(folder: Path) -> None:
+    """Bring a rename or removal in `folder` to the disk."""
+    # Not every file system can (some shares refuse it); what was done is done all the same.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def keep(loss: str, write: Callable[[], None]) -> None:

@@ -5,13 +5,15 @@ possession of the key *is* the node, and there is nothing to look up or to renew
 sign nothing (CA:FALSE), and is valid from 2000 to 2099, because a machine without a battery clock has a wrong date.
 
 A new key lies in one file of its own, with its certificate, until the swarm's roster knows it; only then does it take
-the place of the old one, in steps that may be repeated after a crash at any of them.
+the place of the old one, in steps that may be repeated after a crash at any of them. The old one lies beside it from
+then on, until a member has been met under the new one (`succession`): nobody else is believed who the successor is.
 """
 
 import base64
 import datetime as dt
 import functools
 import hashlib
+import logging
 import ssl
 import stat
 from dataclasses import dataclass
@@ -27,6 +29,8 @@ from mycoswarm.core.errors import Fixable, InvalidRequest
 from mycoswarm.core.ids import NodeId
 from mycoswarm.fabric.files import read_private, remove, write_private
 
+_log = logging.getLogger(__name__)
+
 MAX_CERTIFICATE = 2048
 """Bytes of DER; ours have about 480."""
 
@@ -34,6 +38,8 @@ KEY_FILE = "node.key"
 CERTIFICATE_FILE = "node.crt"
 NEXT_FILE = "node.next"
 """Key and certificate of a rotation that is not finished."""
+PREVIOUS_FILE = "node.previous"
+"""Key and certificate from before a rotation that no member may have heard of yet."""
 _ANEW = "bring it back from a backup, or remove {} to start as a new node"
 SIGNING = ec.ECDSA(hashes.SHA256())
 """Every signature of a node."""
@@ -132,15 +138,14 @@ def pending_next(state: Path) -> Identity | None:
     pem = read_private(path)
     if pem is None:
         return None
-    key = _read_key(path, pem)
-    identity = node_id_of(key.public_key())
-    return Identity(identity, _read_certificate(path, pem, identity), key, state / KEY_FILE, state / CERTIFICATE_FILE)
+    return _read_both(path, pem, state / KEY_FILE, state / CERTIFICATE_FILE)
 
 
 def adopt_next(state: Path) -> None:
     """Put the new key in the old one's place. May be called again after a crash; nothing where there is none."""
     new = pending_next(state)
     if new is not None:
+        _keep_previous(state, new.id)
         write_private(new.certificate_file, _pem_certificate(new.certificate))
         write_private(new.key_file, _pem_of(new.key))
         remove(state / NEXT_FILE)
@@ -149,6 +154,35 @@ def adopt_next(state: Path) -> None:
 def drop_next(state: Path) -> None:
     """Forget a new key that the swarm never heard of."""
     remove(state / NEXT_FILE)
+
+
+def previous(state: Path) -> Identity | None:
+    """The key before the present one, where it is still kept. One that cannot be used is as good as none."""
+    path = state / PREVIOUS_FILE
+    pem = read_private(path)
+    if pem is None:
+        return None
+    try:
+        # TLS takes both from the one file.
+        return _read_both(path, pem, path, path)
+    except Fixable as problem:
+        _log.warning("the swarm cannot be told of the new key by the old one: %s", problem.message)
+        return None
+
+
+def drop_previous(state: Path) -> None:
+    """Destroy the old key: the swarm knows the new one."""
+    remove(state / PREVIOUS_FILE)
+
+
+def _keep_previous(state: Path, new: NodeId) -> None:
+    pem, certificate = read_private(state / KEY_FILE), read_private(state / CERTIFICATE_FILE)
+    if pem is None or certificate is None:
+        return
+    # After a crash between the steps the key is here already, and its certificate may be replaced; or both are.
+    known = {new} if (kept := previous(state)) is None else {new, kept.id}
+    if node_id_of(_read_key(state / KEY_FILE, pem).public_key()) not in known:
+        write_private(state / PREVIOUS_FILE, pem + certificate)
 
 
 def _create(key_file: Path, certificate_file: Path) -> Identity:
@@ -174,6 +208,12 @@ def _pem_of(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 def _pem_certificate(certificate: bytes) -> bytes:
     return x509.load_der_x509_certificate(certificate).public_bytes(serialization.Encoding.PEM)
+
+
+def _read_both(path: Path, pem: bytes, key_file: Path, certificate_file: Path) -> Identity:
+    key = _read_key(path, pem)
+    identity = node_id_of(key.public_key())
+    return Identity(identity, _read_certificate(path, pem, identity), key, key_file, certificate_file)
 
 
 def _read_key(path: Path, pem: bytes) -> ec.EllipticCurvePrivateKey:

@@ -12,6 +12,7 @@ from mycoswarm.core.ids import SwarmId
 from mycoswarm.fabric import codes, roster
 from mycoswarm.fabric.codes import Code, Kind
 from mycoswarm.fabric.comparing import Asker
+from mycoswarm.fabric.files import keep
 from mycoswarm.fabric.identity import Identity, certified_id
 from mycoswarm.fabric.pairing import Inviter, Joined, Joiner, swarm_hash
 from mycoswarm.fabric.roster import Roster
@@ -116,16 +117,24 @@ class Invitations:
         inviter = next((one for one in self._open.values() if one.holds(message.run)), None)
         if inviter is None:
             raise NotFound("this attempt to join is not known any more", "start it again")
-        uses, now = inviter.uses_left, self._clock.monotonic()
+        now = self._clock.monotonic()
         try:
-            answer = inviter.welcome(message, now, lambda joined: self._admit(joined, inviter.code.kind), source)
+            return inviter.welcome(message, now, lambda joined: self._let_in(joined, inviter), source)
         except WrongCode:
             if inviter.tries_left <= 0 and inviter.code.kind == "code":
                 self._guessed = (now, source)
             raise
-        if inviter.code.kind == "headless" and inviter.uses_left != uses:
-            self._keep()
-        return answer
+
+    def _let_in(self, joined: Joined, inviter: Inviter) -> Welcome:
+        if inviter.code.kind != "headless":
+            return self._admit(joined, inviter.code.kind)
+        # A crash after this costs a code; a crash with the code still on disk would let in a second machine by it.
+        self._keep(used=inviter)
+        try:
+            return self._admit(joined, "headless")
+        except MycoError:
+            keep("a headless code that was not used ends with the next start", self._keep)
+            raise
 
     def problems(self) -> tuple[Problem, ...]:
         """What the owner should know of the codes that were given out."""
@@ -151,12 +160,12 @@ class Invitations:
         now = self._clock.monotonic()
         self._open = {slot: inviter for slot, inviter in self._open.items() if not inviter.finished(now)}
 
-    def _keep(self) -> None:
+    def _keep(self, used: Inviter | None = None) -> None:
         now, wall = self._clock.monotonic(), self._clock.wall()
         kept = [
             _Kept(inviter.code.text, wall + inviter.expires - now, inviter.swarm)
             for inviter in self._open.values()
-            if inviter.code.kind == "headless" and inviter.open(now)
+            if inviter.code.kind == "headless" and inviter.open(now) and inviter is not used
         ]
         self._store.keep_invitations(msgspec.json.encode(kept) if kept else None)
 

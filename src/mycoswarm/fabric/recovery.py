@@ -1,6 +1,7 @@
 """The recovery phrase: twelve words that stand for a key, the most senior one of a swarm.
 
-The phrase is shown once, when a swarm is founded, and kept nowhere: the roster holds the public key alone. Twelve words
+The phrase is shown from the founding until another machine has joined, and is kept nowhere then: the roster holds the
+public key alone. Twelve words
 of `words` carry 120 bits, which nobody guesses; stretching them besides makes a phrase of which most words were seen
 cost more to complete than it is worth.
 

@@ -37,6 +37,7 @@ from mycoswarm.fabric.peer_app import Gate, Handler, PeerApp
 from mycoswarm.fabric.reach import Reach
 from mycoswarm.fabric.server import PeerServer, bind
 from mycoswarm.fabric.store import Store
+from mycoswarm.fabric.succession import Succession, Swarm
 from mycoswarm.fabric.transport import DialFailed, Directory, PeerTransport, Transport
 from mycoswarm.fabric.trust import Effects, Trust, own_identity
 from mycoswarm.fabric.wire import Beat, Hello, Message, decode, encode
@@ -113,6 +114,13 @@ class Fabric:
         self._trust = Trust(
             self._identity, name, self._store, self._context, self._transport, effects, self._tasks, self._health
         )
+        swarm = Swarm(
+            others=self._others,
+            up=lambda: bool(effects.up()),
+            news=self._trust.written,
+            told=self._call,
+        )
+        self._succession = Succession(paths.state, directory, swarm, self._clock)
         surroundings = Surroundings(
             seen=self._seen,
             port=lambda: self.peer_port or 0,
@@ -222,6 +230,7 @@ class Fabric:
             await self._discovery.start()
             await self._announce()
         self._tasks.start(self._look_round(), "look round")
+        self._tasks.start(self._succession.run(), "tell members of the new key")
         self._tasks.start(repeat(self._follow_network, FOLLOW, "following this machine's addresses"), "follow network")
 
     async def close(self) -> None:
@@ -611,6 +620,15 @@ class Fabric:
     def _addresses(self, node: NodeId) -> tuple[str, ...]:
         return self._membership.addresses_of(node)
 
+    def _others(self) -> frozenset[NodeId]:
+        held = self._trust.roster
+        return frozenset(held.members()) - {self.id} if held is not None else frozenset()
+
+    def _call(self, node: NodeId) -> None:
+        """Dial a member anew where it is known to have been."""
+        for address in self._addresses(node):
+            self._feed(membership.AddressHint(node, address, fresh=True))
+
     def _called(self, node: NodeId) -> str:
         return self._trust.called(node)
 
@@ -622,6 +640,7 @@ class Fabric:
 
     def _gone_solo(self) -> None:
         self._admission.clear()
+        self._succession.end()
         self._execute(self._membership.goodbye())
 
     async def _roster_changed(self) -> None:

@@ -3,6 +3,8 @@
 roster.json      must be right: a damaged or newer one stops the start with a clear error and is left untouched
 addresses.json   a cache: a damaged one is as good as none
 incarnation      a count of starts; the wall clock may be wrong, and a record must outrank those of earlier starts
+recovery-phrase  secret; only while the swarm is this node alone, so that its owner can be shown it again
+removed          which node was removed by which swarm, whose roster is gone by then
 """
 
 import logging
@@ -30,6 +32,8 @@ class Store:
         self._incarnation = state / "incarnation"
         self._invitations = state / "invitations.json"
         self._used_code = state / "joined"
+        self._phrase = state / "recovery-phrase"
+        self._removed = state / "removed"
 
     def roster(self) -> Roster | None:
         """The roster, None while this node is solo. Raises Fixable for a damaged or newer one."""
@@ -84,6 +88,30 @@ class Store:
             remove(self._invitations)
         else:
             write_private(self._invitations, data)
+
+    def phrase(self) -> str:
+        """The recovery phrase, while it is kept."""
+        return (read_private(self._phrase) or b"").decode("ascii", "replace").strip()
+
+    def keep_phrase(self, phrase: str) -> None:
+        """Write it, or destroy it where it is empty."""
+        if phrase:
+            write_private(self._phrase, phrase.encode() + b"\n")
+        else:
+            remove(self._phrase)
+
+    def removed_from(self, node: NodeId) -> str:
+        """Name of the swarm that has removed this node; empty where none has, or it was another one's key."""
+        who, _, swarm = (read_private(self._removed) or b"").decode("utf-8", "replace").strip().partition(" ")
+        return swarm if who == node else ""
+
+    def keep_removed_from(self, node: NodeId, swarm: str) -> None:
+        """For the next start: the roster that says so is gone by then."""
+        write_private(self._removed, f"{node} {swarm}\n".encode())
+
+    def forget_removal(self) -> None:
+        """This node belongs to a swarm."""
+        remove(self._removed)
 
     def used_code(self) -> str:
         """Hash of the last headless code by which this node joined."""

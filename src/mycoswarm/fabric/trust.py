@@ -12,7 +12,8 @@ other; the outcome would be one all the same (`authority`). What it has signed i
 
 A new key goes a way of its own (`rotate`), since its node ends and another begins: first the key is on disk beside the
 old one, then in this node's roster, then the members hear of it, then it takes the old one's place. A crash before the
-second step leaves the old node, one after it the new one, as `own_identity` finds at the next start.
+second step leaves the old node, one after it the new one, as `own_identity` finds at the next start; whom the news has
+not reached by then hears it from `succession`.
 """
 
 import asyncio
@@ -128,13 +129,19 @@ class Trust:
 
     def load(self) -> None:
         """Take up the roster of the last run. Raises Fixable for a damaged or newer one."""
-        self._roster = self._store.roster()
-        if self._roster is not None and self._identity.id not in self._roster.members():
-            self.removed_from = self._roster.name
-            self._roster = None
-        if self._roster is not None:
-            for member in self._roster.members().values():
+        held = self._store.roster()
+        if held is None:
+            self.removed_from = self._store.removed_from(self._identity.id)
+        elif self._identity.id not in held.members():
+            # Whose key was taken away was never in it: he is a new node, and nobody has removed him.
+            self.removed_from = held.name if self._identity.id in held.removed() else ""
+        else:
+            self._roster = held
+            for member in held.members().values():
                 tls.trust(self._context, member.certificate)
+            self._forget_removal()
+        if self._roster is None or len(self._roster.members()) > 1:
+            self._forget_phrase()
 
     # What is asked of it on every request.
 
@@ -231,6 +238,10 @@ class Trust:
             return
         if self._identity.id not in new.members():
             self.removed_from = new.name
+            keep(
+                "that this machine was removed is not remembered",
+                lambda: self._store.keep_removed_from(self._identity.id, new.name),
+            )
             await self.go_solo()
             return
         known = self._roster.members() if self._roster is not None else {}
@@ -242,7 +253,9 @@ class Trust:
             # A full disk must not be what keeps somebody in who was put out; it is written with the next change.
             _log.error("a removal holds until the next start only, for it cannot be written: %s", problem.message)
         self._roster = new
-        self.removed_from = ""
+        self._forget_removal()
+        if len(new.members()) > 1:
+            self._forget_phrase()
         for node, member in new.members().items():
             if node not in known or known[node].certificate != member.certificate:
                 tls.trust(self._context, member.certificate)
@@ -288,6 +301,7 @@ class Trust:
     async def _part(self) -> None:
         known = set(self._roster.members()) if self._roster is not None else set[NodeId]()
         keep("the addresses of former members are not forgotten", lambda: self._store.keep_addresses({}))
+        self._forget_phrase()
         self._roster = None
         self._effects.gone_solo()
         self.tell_membership()
@@ -300,19 +314,34 @@ class Trust:
         called = name or f"{self._name}'s swarm"
         phrase = recovery.new_phrase()
         key = await asyncio.to_thread(recovery.key_of, phrase)
+        # Before the swarm is there: the phrase cannot be made again, and its answer may get lost.
+        self._store.keep_phrase(phrase)
         mine = self._identity
         await self.take(roster.found(swarm, called, mine.certificate, self._name, mine.sign, key.public))
         return phrase
 
+    def phrase(self) -> str:
+        """The recovery phrase of a swarm that no other machine has joined yet; "" from then on."""
+        return self._store.phrase()
+
+    def _forget_phrase(self) -> None:
+        keep("the recovery phrase is not destroyed", lambda: self._store.keep_phrase(""))
+
+    def _forget_removal(self) -> None:
+        self.removed_from = ""
+        keep("a former removal is not forgotten", self._store.forget_removal)
+
     def admit(self, certificate: bytes, name: str) -> Roster:
         """Let a machine in, and return the roster that it is to be given. Raises Refused, InvalidRequest."""
+        self._must_be_current()
         held = self._said()
-        if held is None or self._leaving or self._replaced:
+        if held is None or self._leaving:
             raise Refused("this node has left the swarm of the invitation")
         new = held.admit(certificate, name, self._identity.id, self._identity.sign)
         # On disk and in TLS before the answer leaves: the newcomer connects as soon as it has it.
         self._store.keep_roster(new)
         self._roster = new
+        self._forget_phrase()
         tls.trust(self._context, certificate)
         self.tell_membership()
         self._tasks.start(self._effects.announce(), "announce")
