@@ -719,8 +719,8 @@ async def linger(host: str, home: str, seconds: float) -> Answer:
     return seconds_
 
 
-async def rosters(host: str, home: str, kinds: list[str]) -> Answer:
-    """What a hostile member brings for a roster. The status that each is answered with."""
+async def rosters(host: str, home: str, kinds: list[str], times: int = 1) -> Answer:
+    """What a hostile member brings for a roster, each so many times. The status that each is answered with at last."""
     from mycoswarm.fabric.roster import MAX_BYTES
     from mycoswarm.fabric.statements import DOMAIN
 
@@ -775,9 +775,11 @@ async def rosters(host: str, home: str, kinds: list[str]) -> Answer:
         "a number": lambda: b"1e400",
     }
     return {
-        kind: (await ask(host, context, head("POST", "/peer/roster", len(body := make())) + body, 20.0))[0]
+        kind: [
+            (await ask(host, context, head("POST", "/peer/roster", len(body)) + body, 20.0))[0] for _ in range(times)
+        ][-1]
         for kind, make in made.items()
-        if not kinds or kind in kinds
+        if (not kinds or kind in kinds) and (body := make())
     }
 
 

@@ -484,6 +484,9 @@ def test_rosters_of_a_hostile_member(swarm: Swarm) -> None:
         found = swarm.try_it("rosters", swarm.lab["eve"], home=swarm.home("eve"), kinds=[])
         assert len(found) == 13
         assert set(found.values()) <= {400, 403}, found
+        # Each costs the node computing: who goes on is not listened to for a while.
+        found = swarm.try_it("rosters", swarm.lab["eve"], home=swarm.home("eve"), kinds=["a number"], times=80)
+        assert found == {"a number": 429}
 
 
 def test_lines_of_a_hostile_member(swarm: Swarm) -> None:
