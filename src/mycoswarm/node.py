@@ -294,9 +294,9 @@ class Node:
         self._not_private("invite")
         return await self._fabric.invite(headless, name, open_for)
 
-    async def join(self, code: str, address: str, move: bool) -> Joined:
+    async def join(self, code: str, address: str, swarm: str, move: bool) -> Joined:
         self._not_private("join")
-        return await self._fabric.join(code, address or None, move)
+        return await self._fabric.join(code, address or None, move, swarm)
 
     async def compare(self, address: str, swarm: str, move: bool) -> Comparing:
         self._not_private("join")

@@ -140,10 +140,18 @@ def test_join_by_a_code(run: Run, node: FakeNode) -> None:
     assert _posted(node, "/swarm/v1/join")[-1] == {"code": "1-a-b", "address": "192.168.1.10"}
 
 
-def test_an_open_invitation_is_used_without_a_word(run: Run, node: FakeNode) -> None:
+def test_an_open_swarm_is_joined_after_a_yes(run: Run, node: FakeNode) -> None:
     node.script.solo = node.script.open_near = True
-    assert run("join").code == 0
-    assert _posted(node, "/swarm/v1/join") == [{}]
+    unasked = run("join")
+    assert unasked.code == 5
+    assert "mycoswarm join --swarm k3vq7x2m --yes" in unasked.err
+    declined = run("join", terminal=True, typed="\n")
+    assert "the open swarm k3vq7x2m (3 machines near)" in " ".join(declined.err.split())
+    assert node.calls == []
+    assert run("join", terminal=True, typed="y\n").code == 0
+    assert run("join", "--yes").code == 0
+    # The node is told which one was agreed to: what is near may have changed meanwhile.
+    assert _posted(node, "/swarm/v1/join") == [{"swarm": "k3vq7x2mplda"}] * 2
 
 
 def test_a_swarm_of_its_own_is_left_when_its_owner_says_so(run: Run, node: FakeNode) -> None:

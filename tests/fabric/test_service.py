@@ -222,7 +222,7 @@ async def test_being_let_in_does_not_overwrite_a_swarm(tmp_path: Path) -> None:
     await boa.start()
     await boa.invite()
     held = boa._trust.roster
-    with pytest.raises(Refused, match="this machine belongs to 'boa's swarm', in which it is alone"):
+    with pytest.raises(Refused, match="this machine belongs to “boa's swarm”, in which it is alone"):
         await boa._entry._let_in(Let(with_boa(), Welcome(b"", {}), b"", "127.0.0.1:1"), move=False)
     assert boa._trust.roster is held
     await boa.close()
@@ -324,7 +324,7 @@ async def test_codes_that_do_not_work(tmp_path: Path) -> None:
         await boa.join("1-guitar-lemon", "host:port")
     fresh = (await miu.invite()).code
     await boa.join(fresh, address(miu))
-    with pytest.raises(Refused, match="this machine belongs to 'miu's swarm', with 1 other machine"):
+    with pytest.raises(Refused, match="this machine belongs to “miu's swarm”, with 1 other machine"):
         await boa.join(fresh, address(miu))
     with pytest.raises(Refused, match="already let a machine in"):
         await naru.join(fresh, address(miu))

@@ -156,17 +156,21 @@ class Roster:
 
     # What changes it. `signer` is a keeper or the recovery key where nothing else is said.
 
-    def admit(self, certificate: bytes, name: str, signer: NodeId, sign: Sign) -> "Roster":
-        """With one more member (or one admitted again). Raises Refused, InvalidRequest."""
-        node = certified_id(certificate)
-        self.must_be_keeper(signer)
-        self._must_have_room()
+    def may_come(self, node: NodeId) -> None:
+        """Raises Refused for one that nobody can let in under this id any more."""
         # Read on either side: by the owner of the machine itself, and by the keeper who lets it in.
         anew = "to take it in as a new machine: mycoswarm leave --purge --keep-models on it, then mycoswarm up and join"
         if node in self._authority.removed:
             raise Refused("a machine that was removed from the swarm does not come back under its old identity", anew)
         if any(isinstance(said, Rotated) and said.signer == node for said in self._said.values()):
             raise Refused("a machine that has taken a new key does not come back under its old identity", anew)
+
+    def admit(self, certificate: bytes, name: str, signer: NodeId, sign: Sign) -> "Roster":
+        """With one more member (or one admitted again). Raises Refused, InvalidRequest."""
+        node = certified_id(certificate)
+        self.must_be_keeper(signer)
+        self._must_have_room()
+        self.may_come(node)
         terms = [said.term for said in self._said.values() if isinstance(said, Admitted) and said.node == node]
         if node == founder_of(self.swarm) or self._is_successor(node):
             terms.append(1)
@@ -295,7 +299,7 @@ class Roster:
         if signer != self.recovery:
             raise Refused(
                 "this is not the recovery phrase of this swarm",
-                f"it is the one that was shown when '{self.name}' was founded; is each word the right one?",
+                f"it is the one that was shown when “{self.name}” was founded; is each word the right one?",
             )
         held = self
         for lost in without:
