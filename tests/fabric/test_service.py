@@ -41,7 +41,7 @@ from mycoswarm.fabric.service import Fabric
 from mycoswarm.fabric.store import Store
 from mycoswarm.fabric.wire import MAX_BODY, Addresses, JoinStart, Welcome
 from tests.fabric.keys import with_boa
-from tests.fabric.swarms import address, all_up, fabric, join, state, until
+from tests.fabric.swarms import address, all_up, fabric, join, state, until, why
 
 
 @pytest.fixture
@@ -262,6 +262,7 @@ async def test_leaving_is_known_to_all_and_coming_back_is_possible(pair: tuple[F
     assert boa.swarm is None
     assert [view.name for view in boa.nodes()] == ["boa"]
     await until(lambda: state(miu, "boa") == "removed")
+    assert why(miu, "boa") == "it left the swarm"
     assert miu.swarm is not None
     assert miu.swarm.members == 1
     with pytest.raises(Refused, match="belongs to no swarm"):
@@ -276,6 +277,7 @@ async def test_a_member_removed_by_the_keeper_is_cut_off_and_refused(pair: tuple
     assert held is not None
     await miu._trust.take(held.remove(boa.id, miu.id, miu._identity.sign))
     assert state(miu, "boa") == "removed"
+    assert why(miu, "boa") == "miu removed it"
     # boa keeps its own roster and still trusts miu; miu answers nothing but this.
     with pytest.raises((Refused, PeerLost)):
         await boa.transport.request(miu.id, "GET", "/peer/roster")

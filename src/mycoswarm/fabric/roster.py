@@ -17,7 +17,7 @@ from collections.abc import Mapping
 import msgspec
 
 from mycoswarm.core.errors import InvalidRequest, Refused
-from mycoswarm.core.ids import NodeId, SwarmId
+from mycoswarm.core.ids import NodeId, SwarmId, short
 from mycoswarm.fabric import statements
 from mycoswarm.fabric.authority import judge, sole_rotations
 from mycoswarm.fabric.identity import certified_id
@@ -134,6 +134,47 @@ class Roster:
                 once.add(successor_of(one))
                 renewed[one.signer] = successor_of(one)
         return frozenset(node for node in once if _last_of(node, renewed) not in self._members)
+
+    def causes(self) -> Mapping[NodeId, str]:
+        """Why each of `removed` is gone, in words."""
+        renewed = {one.signer: successor_of(one) for one in self._said.values() if isinstance(one, Rotated)}
+        left: set[NodeId] = set()
+        by: dict[NodeId, NodeId] = {}
+        for key, one in self._said.items():
+            if isinstance(one, Left):
+                left.add(_last_of(one.signer, renewed))
+            elif isinstance(one, Removed) and one.node in self._authority.removed:
+                # Of several removals one whose signer still has the right to it.
+                last = _last_of(one.node, renewed)
+                if last not in by or key in self._authority.counting:
+                    by[last] = one.signer
+        found: dict[NodeId, str] = {}
+        for node in self.removed():
+            last = _last_of(node, renewed)
+            if last in by:
+                who = "the recovery phrase" if by[last] == self.recovery else self._called(by[last])
+                found[node] = f"{who} removed it"
+            elif last in left:
+                found[node] = "it left the swarm"
+            else:
+                found[node] = "what made it a member counts no more"
+        return found
+
+    def _called(self, node: NodeId) -> str:
+        """What people call it, or called it while it belonged to the swarm."""
+        if node in self._members:
+            return self._members[node].name
+        before = {successor_of(one): one.signer for one in self._said.values() if isinstance(one, Rotated)}
+        # Under a new key the name is that of the first one.
+        first = _last_of(node, before)
+        names = [
+            (one.term, one.name)
+            for one in self._said.values()
+            if isinstance(one, Admitted) and one.node in (node, first)
+        ]
+        if first == founder_of(self.swarm):
+            names.append((1, self._founding.node_name))
+        return max(names, default=(0, short(node)))[1]
 
     def expelled(self) -> frozenset[NodeId]:
         """Nodes that were removed for ever."""
