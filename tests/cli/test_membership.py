@@ -121,7 +121,7 @@ def test_no_swarm_is_open_for_ever(run: Run, node: FakeNode, typed: str) -> None
 def test_opening_a_swarm_needs_a_yes(run: Run, node: FakeNode) -> None:
     unasked = run("invite", "--open", "10m")
     assert unasked.code == 5
-    assert "mycoswarm invite --open 600s --yes" in unasked.err
+    assert "mycoswarm invite --open 10m --yes" in unasked.err
     declined = run("invite", "--open", "10m", terminal=True, typed="\n")
     assert "strangers'\nincluded" in declined.err
     assert node.calls == []
@@ -314,6 +314,20 @@ def test_a_script_must_know_the_words(run: Run, node: FakeNode) -> None:
 
 
 # Keepers, keys, and the way out
+
+
+def test_what_cannot_be_removed_is_not_asked_about(run: Run, node: FakeNode) -> None:
+    for name, said in (("boa", "this machine itself"), ("gone", "any more: it left the swarm")):
+        refused = run("remove", name, terminal=True, typed="y\n")
+        assert refused.code != 0
+        assert said in " ".join(refused.err.split())
+        assert "for ever?" not in refused.err
+    node.script.solo = True
+    for verb in (["remove", "uncho"], ["keeper", "remove", "uncho"]):
+        refused = run(*verb, terminal=True, typed="y\n")
+        assert refused.code == 5
+        assert "in no swarm" in refused.err
+    assert node.calls == []
 
 
 def test_keepers_are_made_and_unmade(run: Run, node: FakeNode) -> None:
