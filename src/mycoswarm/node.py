@@ -326,9 +326,7 @@ class Node:
                 f"{view.name} is this machine itself", "mycoswarm leave takes it out; to remove it, ask another machine"
             )
         if view.state == "removed":
-            raise NotFound(
-                f"{view.name} is no member of the swarm any more: {view.why}", "mycoswarm nodes shows who is"
-            )
+            raise NotFound(f"{view.name} is no member any more: {view.why}", "mycoswarm nodes shows who is one")
         return await self._fabric.remove(view.id)
 
     async def add_keeper(self, node: str) -> SwarmInfo:

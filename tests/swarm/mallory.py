@@ -719,6 +719,11 @@ async def linger(host: str, home: str, seconds: float) -> Answer:
     return seconds_
 
 
+async def roster(host: str, home: str) -> Answer:
+    """The roster as that node has it now, for somebody to bring later."""
+    return (await ask(host, context_of(home), head("GET", "/peer/roster")))[1].decode()
+
+
 async def rosters(host: str, home: str, kinds: list[str], times: int = 1) -> Answer:
     """What a hostile member brings for a roster, each so many times. The status that each is answered with at last."""
     from mycoswarm.fabric.roster import MAX_BYTES
@@ -787,7 +792,7 @@ VERBS: dict[str, Callable[..., Awaitable[Answer]]] = {
     one.__name__: one
     for one in (
         alter, certificates, connections, guess, half_open, handshakes, heard, impostor, join_and_record, large_bodies,
-        linger, member_asks, middle, multicast_flood, odd_requests, replay, requests, rosters, slow, watch,
+        linger, member_asks, middle, multicast_flood, odd_requests, replay, requests, roster, rosters, slow, watch,
     )
 }  # fmt: skip
 

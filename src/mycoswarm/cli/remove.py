@@ -29,7 +29,7 @@ def remove(app: App, node: str, yes: bool, as_json: bool) -> None:
         if view.state == "self":
             raise InvalidRequest(f"{name} is this machine itself", "mycoswarm leave takes it out")
         if view.state == "removed":
-            raise NotFound(f"{name} is no member of the swarm any more: {view.why}", "mycoswarm nodes shows who is")
+            raise NotFound(f"{name} is no member any more: {view.why}", "mycoswarm nodes shows who is one")
         if not printer.can_ask:
             raise Refused(f"removing {name} needs a yes", f"mycoswarm remove {node} --yes")
         question = f"Remove {name} ({view.id[:8]}) for ever? It is cut off at once, and what it asked for ends."

@@ -471,7 +471,8 @@ class Simulation:
     def new_address(self) -> str:
         """One that nobody has or had."""
         self._addresses_given += 1
-        return f"10.{self._addresses_given >> 16}.{self._addresses_given >> 8 & 255}.{self._addresses_given & 255}:{DEFAULT_PEER_PORT}"
+        given = self._addresses_given
+        return f"10.{given >> 16}.{given >> 8 & 255}.{given & 255}:{DEFAULT_PEER_PORT}"
 
     def _second(self) -> None:
         # What the log does not say line by line: two runs that differ anywhere have drawn differently here.
