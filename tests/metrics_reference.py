@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mycoswarm.telemetry.health import COUNTERS, FRESH, READINGS
+from mycoswarm.telemetry.health import COUNTERS, FRESH, READINGS, Counter
 
 FILE = Path(__file__).parents[1] / "docs" / "metrics.md"
 
@@ -32,11 +32,16 @@ COUNTED = """
 def reference() -> str:
     """The whole page."""
     measured = [f"| `{name}` | {one.kind} | {_labels(one.labels)} | {one.help} |" for name, one in READINGS.items()]
-    counted = [
-        f"| `{name}` | {_labels(one.labels)} | {one.help} | {one.told.severity if one.told is not None else ''} |"
-        for name, one in COUNTERS.items()
-    ]
+    counted = [f"| `{name}` | {_labels(one.labels)} | {one.help} | {_told(one)} |" for name, one in COUNTERS.items()]
     return HEAD + "\n".join(measured) + "\n" + COUNTED + "\n".join(counted) + "\n"
+
+
+def _told(counter: Counter) -> str:
+    if counter.told is None:
+        return ""
+    usual = counter.told.severity
+    apart = [f"`{value}`: {told.severity}" for value, told in counter.apart.items() if told.severity != usual]
+    return "; ".join([usual, *apart])
 
 
 def _labels(names: tuple[str, ...]) -> str:

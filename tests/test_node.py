@@ -93,6 +93,12 @@ async def test_a_machine_is_named_by_name_or_id(node: Node) -> None:
         await node.history("bao")
     assert caught.value.hint == "did you mean `boa`?"
     for ask in (node.expel, node.add_keeper, node.remove_keeper):
+        # Also for itself: it is not that machine which is the obstacle.
+        for name in ("nobody", "boa"):
+            with pytest.raises(Refused, match="in no swarm"):
+                await ask(name)
+    await node.invite(False, "", 0.0)
+    for ask in (node.expel, node.add_keeper, node.remove_keeper):
         with pytest.raises(NotFound):
             await ask("nobody")
     with pytest.raises(NotFound):
@@ -123,7 +129,7 @@ async def test_a_private_node_has_no_peers_to_deal_with(tmp_path: Path) -> None:
     try:
         for attempt in (
             node.invite(False, "", 0.0),
-            node.join("7-guitar-lemon", "", False),
+            node.join("7-guitar-lemon", "", "", False),
             node.compare("", "", False),
             node.rotate(),
         ):

@@ -20,7 +20,7 @@ import msgspec
 from mycoswarm import __version__
 from mycoswarm.core.chat import ChatRequest, Delta, encode_delta
 from mycoswarm.core.clock import SystemClock
-from mycoswarm.core.errors import InvalidRequest, MycoError, PeerLost, Refused
+from mycoswarm.core.errors import InvalidRequest, MycoError, NotFound, PeerLost, Refused
 from mycoswarm.core.hardware import EngineFound, EngineKind, Report, Role
 from mycoswarm.core.health import Problem, Severity
 from mycoswarm.core.ids import NodeId, RequestId
@@ -294,9 +294,9 @@ class Node:
         self._not_private("invite")
         return await self._fabric.invite(headless, name, open_for)
 
-    async def join(self, code: str, address: str, move: bool) -> Joined:
+    async def join(self, code: str, address: str, swarm: str, move: bool) -> Joined:
         self._not_private("join")
-        return await self._fabric.join(code, address or None, move)
+        return await self._fabric.join(code, address or None, move, swarm)
 
     async def compare(self, address: str, swarm: str, move: bool) -> Comparing:
         self._not_private("join")
@@ -320,21 +320,23 @@ class Node:
         return Left(swarm, departure.told, departure.members) if departure is not None else Left(swarm)
 
     async def expel(self, node: str) -> Expelled:
-        view = self._meant(node)
+        view = self._member(node)
         if view.state == "self":
             raise InvalidRequest(
                 f"{view.name} is this machine itself", "mycoswarm leave takes it out; to remove it, ask another machine"
             )
+        if view.state == "removed":
+            raise NotFound(f"{view.name} is no member any more: {view.why}", "mycoswarm nodes shows who is one")
         return await self._fabric.remove(view.id)
 
     async def add_keeper(self, node: str) -> SwarmInfo:
-        return await self._fabric.add_keeper(self._meant(node).id)
+        return await self._fabric.add_keeper(self._member(node).id)
 
     async def remove_keeper(self, node: str) -> SwarmInfo:
-        return await self._fabric.remove_keeper(self._meant(node).id)
+        return await self._fabric.remove_keeper(self._member(node).id)
 
     async def recover(self, phrase: str, without: tuple[str, ...]) -> SwarmInfo:
-        return await self._fabric.recover(phrase, tuple(self._meant(one).id for one in without))
+        return await self._fabric.recover(phrase, tuple(self._member(one).id for one in without))
 
     async def rotate(self) -> Rotated:
         self._not_private("rotate")
@@ -494,6 +496,12 @@ class Node:
         if self._report is None:
             return ()
         return classify.classify(self._report, self._own + self._attached.found)
+
+    def _member(self, node: str) -> NodeView:
+        """As `_meant`, of those who belong to the swarm or did. Raises Refused where this machine is in none."""
+        if self._fabric.swarm is None:
+            raise Refused("this machine is in no swarm", "mycoswarm join CODE enters one, mycoswarm invite founds one")
+        return self._meant(node)
 
     def _meant(self, node: str) -> NodeView:
         """By id, start of an id, or name. Raises InvalidRequest where it may be several, NotFound."""

@@ -138,8 +138,8 @@ class FakeNode:
         self.calls.append(("invite", headless, name, open_for))
         return Invitation("7-guitar-lemon", 600, "home", True)
 
-    async def join(self, code: str, address: str, move: bool) -> Joined:
-        self.calls.append(("join", code, address, move))
+    async def join(self, code: str, address: str, swarm: str, move: bool) -> Joined:
+        self.calls.append(("join", code, address, swarm, move))
         return Joined(SWARM)
 
     async def compare(self, address: str, swarm: str, move: bool) -> Comparing:

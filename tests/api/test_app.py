@@ -174,8 +174,9 @@ async def test_problems_and_metrics(app: Any) -> None:
     [
         ("POST", "invite", {"headless": True, "name": "home"}, None, ("invite", True, "home", 0.0)),
         ("POST", "invite", {"open": 600}, None, ("invite", False, "", 600.0)),
-        ("POST", "join", {"code": "c", "address": "10.0.0.1"}, Joined(SWARM), ("join", "c", "10.0.0.1", False)),
-        ("POST", "join", {"move": True}, Joined(SWARM), ("join", "", "", True)),
+        ("POST", "join", {"code": "c", "address": "10.0.0.1"}, Joined(SWARM), ("join", "c", "10.0.0.1", "", False)),
+        ("POST", "join", {"move": True}, Joined(SWARM), ("join", "", "", "", True)),
+        ("POST", "join", {"swarm": "s"}, Joined(SWARM), ("join", "", "", "s", False)),
         ("POST", "join/compare", {"swarm": "s"}, COMPARING, ("compare", "", "s", False)),
         ("POST", "join/compare", {"address": "a", "move": True}, COMPARING, ("compare", "a", "", True)),
         ("GET", "join/compare/run-1", None, COMPARING, ("comparing", "run-1")),

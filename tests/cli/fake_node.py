@@ -30,9 +30,9 @@ from mycoswarm.core.errors import (
     UnknownModel,
     WrongCode,
 )
-from mycoswarm.core.ids import SwarmId
+from mycoswarm.core.ids import NodeId, SwarmId
 from mycoswarm.core.model import Progress
-from mycoswarm.core.node import SwarmInfo
+from mycoswarm.core.node import NodeView, SwarmInfo
 from mycoswarm.core.paths import Paths, resolve
 from mycoswarm.core.views import (
     AdmitBody,
@@ -46,6 +46,7 @@ from mycoswarm.core.views import (
     Joined,
     Left,
     NodeDetail,
+    NodeHistory,
     PullBody,
     Removed,
     Rotated,
@@ -234,6 +235,10 @@ def _handler(node: FakeNode) -> type[BaseHTTPRequestHandler]:
                     self._reply(samples.nodes(solo=script.solo, up=script.members_up))
                 case "/swarm/v1/nodes/uncho":
                     self._reply(samples.history())
+                case "/swarm/v1/nodes/boa":
+                    self._reply(NodeHistory(samples.me(), ()))
+                case "/swarm/v1/nodes/gone":
+                    self._reply(NodeHistory(NodeView(NodeId("g" * 52), "gone", "removed", "it left the swarm"), ()))
                 case "/swarm/v1/health":
                     self._reply(HealthReport(()) if script.healthy else samples.health())
                 case "/metrics":

@@ -122,7 +122,7 @@ def test_no_swarm_is_open_for_ever(run: Run, node: FakeNode, typed: str) -> None
 def test_opening_a_swarm_needs_a_yes(run: Run, node: FakeNode) -> None:
     unasked = run("invite", "--open", "10m")
     assert unasked.code == 5
-    assert "mycoswarm invite --open 600s --yes" in unasked.err
+    assert "mycoswarm invite --open 10m --yes" in unasked.err
     declined = run("invite", "--open", "10m", terminal=True, typed="\n")
     assert "strangers'\nincluded" in declined.err
     assert node.calls == []
@@ -141,10 +141,18 @@ def test_join_by_a_code(run: Run, node: FakeNode) -> None:
     assert _posted(node, "/swarm/v1/join")[-1] == {"code": "1-a-b", "address": "192.168.1.10"}
 
 
-def test_an_open_invitation_is_used_without_a_word(run: Run, node: FakeNode) -> None:
+def test_an_open_swarm_is_joined_after_a_yes(run: Run, node: FakeNode) -> None:
     node.script.solo = node.script.open_near = True
-    assert run("join").code == 0
-    assert _posted(node, "/swarm/v1/join") == [{}]
+    unasked = run("join")
+    assert unasked.code == 5
+    assert "mycoswarm join --swarm k3vq7x2m --yes" in unasked.err
+    declined = run("join", terminal=True, typed="\n")
+    assert "the open swarm k3vq7x2m (3 machines near)" in " ".join(declined.err.split())
+    assert node.calls == []
+    assert run("join", terminal=True, typed="y\n").code == 0
+    assert run("join", "--yes").code == 0
+    # The node is told which one was agreed to: what is near may have changed meanwhile.
+    assert _posted(node, "/swarm/v1/join") == [{"swarm": "k3vq7x2mplda"}] * 2
 
 
 def test_a_swarm_of_its_own_is_left_when_its_owner_says_so(run: Run, node: FakeNode) -> None:
@@ -307,6 +315,20 @@ def test_a_script_must_know_the_words(run: Run, node: FakeNode) -> None:
 
 
 # Keepers, keys, and the way out
+
+
+def test_what_cannot_be_removed_is_not_asked_about(run: Run, node: FakeNode) -> None:
+    for name, said in (("boa", "this machine itself"), ("gone", "any more: it left the swarm")):
+        refused = run("remove", name, terminal=True, typed="y\n")
+        assert refused.code != 0
+        assert said in " ".join(refused.err.split())
+        assert "for ever?" not in refused.err
+    node.script.solo = True
+    for verb in (["remove", "uncho"], ["keeper", "remove", "uncho"]):
+        refused = run(*verb, terminal=True, typed="y\n")
+        assert refused.code == 5
+        assert "in no swarm" in refused.err
+    assert node.calls == []
 
 
 def test_keepers_are_made_and_unmade(run: Run, node: FakeNode) -> None:

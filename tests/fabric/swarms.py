@@ -47,6 +47,10 @@ def state(of: Fabric, name: str) -> str:
     return next((view.state for view in of.nodes() if view.name == name), "absent")
 
 
+def why(of: Fabric, name: str) -> str:
+    return next((view.why for view in of.nodes() if view.name == name), "absent")
+
+
 def all_up(*nodes: Fabric) -> bool:
     return all(
         len(node.nodes()) == len(nodes) and all(view.state in ("up", "self") for view in node.nodes()) for node in nodes

@@ -90,7 +90,7 @@ async def test_both_say_yes(
     assert miu.waiting() == ()
     assert miu._health.total("mycoswarm_joins_total", way="compare") == 1
     assert miu._health.total("mycoswarm_joins_refused_total") == 0
-    assert "let in 'boa' from 127.0.0.1 (compare)" in caplog.text
+    assert "let in “boa” from 127.0.0.1 (compare)" in caplog.text
 
 
 @pytest.mark.parametrize("who", ["keeper", "joiner"])
@@ -114,6 +114,10 @@ async def test_one_says_no(three: tuple[Fabric, Fabric, Fabric], who: str) -> No
     assert boa.swarm is None
     assert miu.swarm is not None
     assert miu.swarm.members == 1
+    # What this side's owner says is told as what it may be; what the other says, anybody could have said.
+    assert miu._health.total("mycoswarm_joins_refused_total", reason="words_differ") == (who == "keeper")
+    told = [one.message for one in miu._health.problems() if one.id == "joins-refused"]
+    assert any("words" in one and "127.0.0.1" in one for one in told) == (who == "keeper")
 
 
 async def test_a_second_attempt_ends_the_first_on_both_sides(three: tuple[Fabric, Fabric, Fabric]) -> None:
@@ -187,7 +191,7 @@ async def test_who_founds_a_swarm_while_comparing_is_not_moved(three: tuple[Fabr
     await miu.admit(shown.run, same=True)
     done = await ended(boa, shown)
     assert done.state == "refused"
-    assert "belongs to 'boa's swarm'" in done.why
+    assert "belongs to “boa's swarm”" in done.why
     assert not member(boa, miu)
 
 
@@ -202,7 +206,41 @@ async def test_unknown_runs(three: tuple[Fabric, Fabric, Fabric]) -> None:
         await boa.compared("x", same=True)
 
 
+async def test_who_was_removed_does_not_wait_in_vain(three: tuple[Fabric, Fabric, Fabric]) -> None:
+    miu, boa, _ = three
+    await join(miu, boa)
+    await until(lambda: all_up(miu, boa))
+    await miu.remove(boa.id)
+    await until(lambda: boa.swarm is None)
+    with pytest.raises(Refused, match="does not come back under its old identity"):
+        await boa.compare(address(miu))
+    assert miu.waiting() == ()
+
+
 # Open to whoever asks.
+
+
+async def test_who_repeats_the_announcement_of_a_swarm_gets_nobody_into_his_own(
+    three: tuple[Fabric, Fabric, Fabric],
+) -> None:
+    miu, boa, mallory = three
+    await miu.invite(open_for=60.0)
+    await mallory.invite(open_for=60.0)
+    lie = msgspec.structs.replace(announced(mallory), swarm=announced(miu).swarm)
+    object.__setattr__(boa._entry._around, "seen", lambda: (lie,))
+    for swarm in ("", announced(miu).swarm, announced(miu).swarm[:8]):
+        with pytest.raises(Refused, match="does not belong to the swarm"):
+            await boa.join(swarm=swarm)
+    with pytest.raises(Refused, match="does not belong to the swarm"):
+        await boa.compare()
+    with pytest.raises(Refused, match="does not belong to the swarm"):
+        await boa.join("", address(mallory), swarm=announced(miu).swarm)
+    assert boa.swarm is None
+    # Nor does he keep anybody out of the true one.
+    object.__setattr__(boa._entry._around, "seen", lambda: (lie, announced(miu)))
+    for _ in range(MAX_PER_ADDRESS):
+        assert (await boa.compare()).keeper == "miu"
+    assert (await boa.join()).swarm.name == "miu's swarm"
 
 
 async def test_an_open_invitation_lets_in_who_asks(
@@ -222,7 +260,7 @@ async def test_an_open_invitation_lets_in_who_asks(
     assert (await naru.join("", address(miu))).swarm.members == 3
     await until(lambda: all_up(miu, boa, naru))
     assert miu._health.total("mycoswarm_joins_total", way="open") == 2
-    assert "let in 'boa' from 127.0.0.1 (open)" in caplog.text
+    assert "let in “boa” from 127.0.0.1 (open)" in caplog.text
 
 
 def _nearby(node: Fabric, *others: Fabric) -> list[NearbySwarm]:
@@ -284,7 +322,7 @@ async def test_a_machine_that_is_alone_moves_over(three: tuple[Fabric, Fabric, F
     miu, boa, _ = three
     await boa.invite()
     code = (await miu.invite()).code
-    with pytest.raises(Refused, match="this machine belongs to 'boa's swarm', in which it is alone") as caught:
+    with pytest.raises(Refused, match="this machine belongs to “boa's swarm”, in which it is alone") as caught:
         await boa.join(code, address(miu))
     assert "`mycoswarm join CODE --move`" in caught.value.hint
     joined = await boa.join(code, address(miu), move=True)
@@ -330,7 +368,7 @@ async def test_the_only_keeper_of_others_does_not_move(three: tuple[Fabric, Fabr
         boa.join(code, address(miu), move=True),
         boa.compare(address(miu), move=True),
     ):
-        with pytest.raises(Refused, match="this machine is the only keeper of 'boa's swarm'") as caught:
+        with pytest.raises(Refused, match="this machine is the only keeper of “boa's swarm”") as caught:
             await attempt
         assert "keeper add" in caught.value.hint
     assert member(naru, boa)

@@ -17,6 +17,14 @@ def test_what_costs_more_is_had_less_often() -> None:
     assert bucket.take(0.0)
 
 
+def test_what_has_cost_more_than_was_there_is_paid_off_first() -> None:
+    bucket = Allowance(0.5, 2.0, 0.0)
+    bucket.charge(0.0, 5.0)
+    assert not bucket.take(4.0, 0.0)
+    assert bucket.wait(0.0) == 2.0
+    assert bucket.take(6.0, 0.0)
+
+
 def test_one_source_does_not_use_up_what_is_there_for_all() -> None:
     allowance = FairAllowance((1.0, 3.0), (10.0, 20.0), 0.0)
     assert [allowance.take("flood", 0.0) for _ in range(5)] == [True] * 3 + [False] * 2

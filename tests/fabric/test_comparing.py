@@ -35,11 +35,16 @@ class Keeper:
 
     def __init__(self, name: str = "miu") -> None:
         self.admitted: list[Joined] = []
-        self.desk = Desk(identity(name).certificate, name, self.admit)
+        self.removed: list[bytes] = []
+        self.desk = Desk(identity(name).certificate, name, self.admit, self.may_come)
 
     def admit(self, joined: Joined) -> Welcome:
         self.admitted.append(joined)
         return WELCOME
+
+    def may_come(self, certificate: bytes) -> None:
+        if certificate in self.removed:
+            raise Refused("this machine was removed")
 
     def words(self) -> list[tuple[str, ...]]:
         return [one.words for one in self.desk.waiting(1.0)]
@@ -144,7 +149,7 @@ def test_a_keeper_that_cannot_admit_tells_both_owners() -> None:
 
     for keeper_first in (True, False):
         keeper, theirs = Keeper(), asker()
-        keeper.desk = Desk(identity("miu").certificate, "miu", refuse)
+        keeper.desk = Desk(identity("miu").certificate, "miu", refuse, keeper.may_come)
         begin(keeper, theirs)
         theirs.say(True)
         if keeper_first:
@@ -316,7 +321,7 @@ def test_a_man_in_the_middle_cannot_answer_with_a_nonce_chosen_afterwards() -> N
         keeper2, joiner2 = Keeper(), asker("mallory")
         offer2 = keeper2.desk.offer(joiner2.start(), "10.0.0.2", SWARM, 0.0)
         moved = msgspec.structs.replace(other, run=offer2.run, proof=proof)
-        with pytest.raises(Refused, match="something else than it had promised"):
+        with pytest.raises(InvalidRequest, match="something else than it had promised"):
             keeper2.desk.reveal(moved, 0.0)
         assert keeper2.desk.waiting(0.0) == ()
 
@@ -325,8 +330,21 @@ def test_nobody_has_a_certificate_let_in_whose_key_he_does_not_hold() -> None:
     keeper = Keeper()
     thief = Asker(identity("boa").certificate, identity("mallory").sign, "boa", 6927)
     offer = keeper.desk.offer(thief.start(), "10.0.0.2", SWARM, 0.0)
-    with pytest.raises(Refused, match="something else than it had promised"):
+    with pytest.raises(InvalidRequest, match="something else than it had promised"):
         keeper.desk.reveal(thief.reveal(offer, 0.0), 0.0)
+    assert keeper.desk.waiting(0.0) == ()
+
+
+def test_who_was_removed_is_told_so_before_anybody_compares() -> None:
+    keeper, theirs = Keeper(), asker()
+    keeper.removed.append(identity("boa").certificate)
+    # Not to somebody else who only knows its certificate.
+    thief = Asker(identity("boa").certificate, identity("mallory").sign, "boa", 6927)
+    with pytest.raises(InvalidRequest):
+        keeper.desk.reveal(thief.reveal(keeper.desk.offer(thief.start(), "10.0.0.2", SWARM, 0.0), 0.0), 0.0)
+    offer = keeper.desk.offer(theirs.start(), "10.0.0.2", SWARM, 0.0)
+    with pytest.raises(Refused, match="was removed"):
+        keeper.desk.reveal(theirs.reveal(offer, 0.0), 0.0)
     assert keeper.desk.waiting(0.0) == ()
 
 
@@ -348,7 +366,7 @@ def test_messages_of_one_attempt_are_worth_nothing_in_another() -> None:
     # The same message once more is a lost answer; in another run it is nothing.
     assert keeper.desk.reveal(reveal, 0.0) == CompareAnswer("waiting")
     again = keeper.desk.offer(theirs.start(), "10.0.0.2", SWARM, 0.0)
-    with pytest.raises(Refused):
+    with pytest.raises(InvalidRequest):
         keeper.desk.reveal(msgspec.structs.replace(reveal, run=again.run), 0.0)
     other = Keeper()
     with pytest.raises(NotFound):

@@ -223,7 +223,9 @@ class Line:
 
     def __init__(self, miu: Inviting) -> None:
         self.miu = miu
-        self.desk = Desk(identity("miu").certificate, "miu", lambda joined: miu.admit(joined, "code"))
+        self.desk = Desk(
+            identity("miu").certificate, "miu", lambda joined: miu.admit(joined, "code"), lambda certificate: None
+        )
         self.lose: list[str] = []
         self.alter: Callable[[str, bytes], bytes] = lambda path, reply: reply
         self.pinned: list[bytes | None] = []

@@ -39,7 +39,12 @@ def test_an_announcement_is_read() -> None:
 
 @pytest.mark.parametrize(
     "broken",
-    [{"v": ""}, {"v": "one"}, {"v": "12345"}, {"n": ""}, {"n": "x" * 65}, {"s": ""}, {"s": "x" * 65}],
+    [
+        {"v": ""},
+        {"v": "one"},
+        {"v": "12345"},
+        *({key: value} for key in ("n", "s") for value in ("", "x" * 65, "a\x1b[2J", "a\nb", "a\u202eb", "ä")),
+    ],
 )
 def test_what_a_stranger_makes_up_is_ignored(broken: dict[str, str]) -> None:
     assert mdns._read(info(GOOD | broken, ["10.0.0.7"])) is None

@@ -17,31 +17,44 @@ from mycoswarm.fabric.server import ABORT, CERTIFICATE
 from mycoswarm.fabric.wire import MAX_JOIN_BODY
 from mycoswarm.telemetry.health import Health
 
-MEMBER = b"a member's certificate"
+MEMBER, OTHER = b"a member's certificate", b"another's"
 REFUSED = "mycoswarm_strangers_refused_total"
 
 
 class Desk:
-    """A peer API without sockets."""
+    """A peer API without sockets. judging: seconds that a roster takes to be refused; None where it is taken."""
 
     def __init__(self) -> None:
         self.health = Health(SystemClock())
+        self.now = 0.0
+        self.judging: float | None = None
+        self.answers = asyncio.Event()
+        self.answers.set()
         self.rosters: list[bytes] = []
         self.joins: list[tuple[str, bytes, str]] = []
         self.echoed: list[bytes] = []
         gate = Gate(
-            caller=lambda certificate: NodeId("member") if certificate == MEMBER else None,
+            caller={MEMBER: NodeId("member"), OTHER: NodeId("other")}.get,
             roster=lambda: b"{}",
             take_roster=self._take_roster,
             join=self._join,
             accepted=lambda link: self._line,
             lost=lambda link: None,
         )
-        self.app = PeerApp(gate, SystemClock(), self.health)
+        self.app = PeerApp(gate, self, self.health)
         self.app.handlers["POST", "/peer/echo"] = self._echo
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall(self) -> float:
+        return self.now
 
     async def _take_roster(self, caller: NodeId, roster: bytes) -> None:
         self.rosters.append(roster)
+        if self.judging is not None:
+            self.now += self.judging
+            raise Refused("this roster does not verify")
 
     def _join(self, path: str, body: bytes, source: str) -> Any:
         self.joins.append((path, body, source))
@@ -52,6 +65,7 @@ class Desk:
 
     async def _echo(self, request: PeerRequest) -> bytes:
         self.echoed.append(request.body)
+        await self.answers.wait()
         return request.body
 
     async def ask(
@@ -150,6 +164,55 @@ async def test_a_body_does_not_take_for_ever(desk: Desk, monkeypatch: pytest.Mon
     for path, certificate in (("/join/start", None), ("/peer/echo", MEMBER), ("/peer/roster", MEMBER)):
         status, headers, _ = await desk.ask("POST", path, [b"a"], certificate, ends=False)
         assert (status, headers[b"connection"]) == (400, b"close")
+
+
+async def test_what_one_member_sends_at_once_is_bounded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_app, "MAX_HELD", 10_000)
+    desk.answers.clear()
+    async with asyncio.TaskGroup() as group:
+        # One that is still read, one that is being answered.
+        half = group.create_task(desk.ask("POST", "/peer/roster", [b"a" * 3000], MEMBER, ends=False))
+        whole = group.create_task(desk.ask("POST", "/peer/echo", [b"a" * 2000] * 2, MEMBER))
+        await asyncio.sleep(0)
+        while not desk.echoed:
+            await asyncio.sleep(0)
+        status, headers, body = await desk.ask("POST", "/peer/echo", [b"a" * 2000] * 50, MEMBER)
+        assert (status, code_of(body), headers[b"connection"]) == (429, "busy", b"close")
+        assert desk.unread >= 96_000
+        # Others have room of their own, and what has ended gives it back.
+        other = group.create_task(desk.ask("POST", "/peer/echo", [b"a" * 9000], OTHER))
+        desk.answers.set()
+        assert (await whole)[0] == (await other)[0] == 200
+        assert (await desk.ask("POST", "/peer/echo", [b"a" * 7000], MEMBER))[0] == 200
+        half.cancel()
+    assert (await desk.ask("POST", "/peer/echo", [b"a" * 10_000], MEMBER))[0] == 200
+
+
+async def test_a_member_whose_rosters_are_refused_is_not_heard_for_longer_and_longer(desk: Desk) -> None:
+    desk.judging = 0.6
+    statuses = [(await desk.ask("POST", "/peer/roster", [b"forged"], MEMBER))[0] for _ in range(20)]
+    assert statuses[0] == 403
+    assert statuses[-1] == 429
+    assert len(desk.rosters) == statuses.count(403) <= 6
+    assert desk.unread == len(b"forged"), "it is not even read"
+    # What it costs in an hour, however often it is tried.
+    desk.rosters.clear()
+    for _ in range(3600):
+        desk.now += 1.0
+        await desk.ask("POST", "/peer/roster", [b"forged"], MEMBER)
+    assert 10 < len(desk.rosters) * desk.judging < 3600 * 0.03
+    # It is told the roster as ever, and others are heard.
+    assert (await desk.ask("GET", "/peer/roster", certificate=MEMBER))[0] == 200
+    desk.judging = None
+    assert (await desk.ask("POST", "/peer/roster", [b"true"], OTHER))[0] == 200
+
+
+async def test_rosters_that_were_on_their_way_while_the_first_was_refused_are_not_judged(desk: Desk) -> None:
+    desk.judging = 4.0
+    async with asyncio.TaskGroup() as group:
+        asked = [group.create_task(desk.ask("POST", "/peer/roster", [b"a"] * 50, MEMBER)) for _ in range(20)]
+    assert sorted(one.result()[0] for one in asked) == [403] + [429] * 19
+    assert len(desk.rosters) == 1
 
 
 async def test_joins_of_one_address_do_not_keep_others_out(desk: Desk) -> None:

@@ -112,6 +112,27 @@ def test_who_left_may_come_back_and_who_was_removed_may_not() -> None:
         admit(gone, "boa")
 
 
+def test_why_somebody_is_gone() -> None:
+    held = admit(admit(admit(founded(), "boa"), "naru"), "eve")
+    assert held.causes() == {}
+    held = leave(held, "boa")
+    held = remove(held, "naru")
+    assert held.causes() == {identity("boa").id: "it left the swarm", identity("naru").id: "miu removed it"}
+    # Both: what cannot be undone is what counts. And a keeper that is gone itself is called by its name all the same.
+    held = promote(remove(held, "boa"), "eve")
+    held = roster.decode(held.encode()).remove(identity("miu").id, identity("eve").id, identity("eve").sign)
+    assert held.causes()[identity("boa").id] == held.causes()[identity("naru").id] == "miu removed it"
+    assert held.causes()[identity("miu").id] == "eve removed it"
+    assert held.causes().keys() == held.removed()
+
+
+def test_why_a_machine_with_a_new_key_is_gone() -> None:
+    held = rotate(admit(founded(), "boa"), "boa", "boa2")
+    assert held.causes() == {}
+    gone = remove(held, "boa2")
+    assert gone.causes() == {identity(one).id: "miu removed it" for one in ("boa", "boa2")}
+
+
 def test_a_removal_wins_over_an_admission_that_was_made_without_knowing_of_it() -> None:
     removed, renewed = remove(with_boa(), "boa"), admit(with_boa(), "boa")
     merged = renewed.merge(removed)

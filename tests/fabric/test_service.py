@@ -41,7 +41,7 @@ from mycoswarm.fabric.service import Fabric
 from mycoswarm.fabric.store import Store
 from mycoswarm.fabric.wire import MAX_BODY, Addresses, JoinStart, Welcome
 from tests.fabric.keys import with_boa
-from tests.fabric.swarms import address, all_up, fabric, join, state, until
+from tests.fabric.swarms import address, all_up, fabric, join, state, until, why
 
 
 @pytest.fixture
@@ -222,7 +222,7 @@ async def test_being_let_in_does_not_overwrite_a_swarm(tmp_path: Path) -> None:
     await boa.start()
     await boa.invite()
     held = boa._trust.roster
-    with pytest.raises(Refused, match="this machine belongs to 'boa's swarm', in which it is alone"):
+    with pytest.raises(Refused, match="this machine belongs to “boa's swarm”, in which it is alone"):
         await boa._entry._let_in(Let(with_boa(), Welcome(b"", {}), b"", "127.0.0.1:1"), move=False)
     assert boa._trust.roster is held
     await boa.close()
@@ -262,6 +262,7 @@ async def test_leaving_is_known_to_all_and_coming_back_is_possible(pair: tuple[F
     assert boa.swarm is None
     assert [view.name for view in boa.nodes()] == ["boa"]
     await until(lambda: state(miu, "boa") == "removed")
+    assert why(miu, "boa") == "it left the swarm"
     assert miu.swarm is not None
     assert miu.swarm.members == 1
     with pytest.raises(Refused, match="belongs to no swarm"):
@@ -276,6 +277,7 @@ async def test_a_member_removed_by_the_keeper_is_cut_off_and_refused(pair: tuple
     assert held is not None
     await miu._trust.take(held.remove(boa.id, miu.id, miu._identity.sign))
     assert state(miu, "boa") == "removed"
+    assert why(miu, "boa") == "miu removed it"
     # boa keeps its own roster and still trusts miu; miu answers nothing but this.
     with pytest.raises((Refused, PeerLost)):
         await boa.transport.request(miu.id, "GET", "/peer/roster")
@@ -324,7 +326,7 @@ async def test_codes_that_do_not_work(tmp_path: Path) -> None:
         await boa.join("1-guitar-lemon", "host:port")
     fresh = (await miu.invite()).code
     await boa.join(fresh, address(miu))
-    with pytest.raises(Refused, match="this machine belongs to 'miu's swarm', with 1 other machine"):
+    with pytest.raises(Refused, match="this machine belongs to “miu's swarm”, with 1 other machine"):
         await boa.join(fresh, address(miu))
     with pytest.raises(Refused, match="already let a machine in"):
         await naru.join(fresh, address(miu))

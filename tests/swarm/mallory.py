@@ -719,8 +719,13 @@ async def linger(host: str, home: str, seconds: float) -> Answer:
     return seconds_
 
 
-async def rosters(host: str, home: str, kinds: list[str]) -> Answer:
-    """What a hostile member brings for a roster. The status that each is answered with."""
+async def roster(host: str, home: str) -> Answer:
+    """The roster as that node has it now, for somebody to bring later."""
+    return (await ask(host, context_of(home), head("GET", "/peer/roster")))[1].decode()
+
+
+async def rosters(host: str, home: str, kinds: list[str], times: int = 1) -> Answer:
+    """What a hostile member brings for a roster, each so many times. The status that each is answered with at last."""
     from mycoswarm.fabric.roster import MAX_BYTES
     from mycoswarm.fabric.statements import DOMAIN
 
@@ -775,9 +780,11 @@ async def rosters(host: str, home: str, kinds: list[str]) -> Answer:
         "a number": lambda: b"1e400",
     }
     return {
-        kind: (await ask(host, context, head("POST", "/peer/roster", len(body := make())) + body, 20.0))[0]
+        kind: [
+            (await ask(host, context, head("POST", "/peer/roster", len(body)) + body, 20.0))[0] for _ in range(times)
+        ][-1]
         for kind, make in made.items()
-        if not kinds or kind in kinds
+        if (not kinds or kind in kinds) and (body := make())
     }
 
 
@@ -785,7 +792,7 @@ VERBS: dict[str, Callable[..., Awaitable[Answer]]] = {
     one.__name__: one
     for one in (
         alter, certificates, connections, guess, half_open, handshakes, heard, impostor, join_and_record, large_bodies,
-        linger, member_asks, middle, multicast_flood, odd_requests, replay, requests, rosters, slow, watch,
+        linger, member_asks, middle, multicast_flood, odd_requests, replay, requests, roster, rosters, slow, watch,
     )
 }  # fmt: skip
 

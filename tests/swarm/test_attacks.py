@@ -254,9 +254,11 @@ def test_a_fake_node_with_a_famous_name_is_told_nothing(swarm: Swarm) -> None:
         }
         for number, name in enumerate(("miu", "naru", "gpu-server", "localhost"))
     ]
+    # Nothing of it is counted: a name counts for nothing, and the address of a mark that is nobody's is never dialled.
     with swarm.unharmed():
         seen = swarm.try_it("impostor", announce=fakes, seconds=3.0, address=swarm.mallory.address)
         assert seen["said"] == []
+        assert seen["came"] == []
         for machine in (swarm.miu, swarm.naru):
             assert set(swarm.states(machine)) == {"miu", "naru", "eve", "gone"}
             views = swarm.see(machine, "/swarm/v1/nodes")["nodes"]
@@ -359,7 +361,7 @@ def test_a_man_in_the_middle_of_a_join_by_code_is_found_out_by_both(swarm: Swarm
 
 
 def test_a_man_in_the_middle_of_a_comparison_shows_two_different_sets_of_words(swarm: Swarm) -> None:
-    with swarm.unharmed():
+    with swarm.unharmed(JOINS):
         middle = swarm.start(
             "middle", target=swarm.miu.address, address=swarm.mallory.address, seconds=30, how="two faces"
         )
@@ -369,8 +371,10 @@ def test_a_man_in_the_middle_of_a_comparison_shows_two_different_sets_of_words(s
         assert waiting["address"].startswith(swarm.mallory.address), "the keeper compares with the man in the middle"
         assert len(waiting["words"]) == len(asking["words"]) == 4
         assert waiting["words"] != asking["words"]
+        before = swarm.counted(swarm.miu, JOINS).get('reason="words_differ"', 0.0)
         turned_away = swarm.call(swarm.miu, "/swarm/v1/admit", {"run": waiting["run"], "same": False})
         assert turned_away["admitted"] is False
+        assert swarm.counted(swarm.miu, JOINS)['reason="words_differ"'] == before + 1
         ended = swarm.call(swarm.boa, f"/swarm/v1/join/compare/{asking['run']}", {"same": False})
         assert ended["state"] == "refused"
         middle.end()
@@ -412,7 +416,7 @@ def test_requests_without_end_or_sense(swarm: Swarm) -> None:
 
 def test_a_body_of_100_megabytes(swarm: Swarm) -> None:
     size = 100 * 2**20
-    with swarm.unharmed():
+    with swarm.unharmed(STRANGERS):
         for path, home, status in (
             ("/join/start", None, 400),
             ("/peer/roster", None, 403),
@@ -454,6 +458,7 @@ def test_ten_thousand_connections(swarm: Swarm) -> None:
 
 def test_handshakes_without_end(swarm: Swarm) -> None:
     seconds = 4.0
+    # Not counted: each is whole and proper, and those that come too fast wait for their turn.
     with swarm.unharmed():
         flood = swarm.start("handshakes", seconds=seconds)
         member = swarm.try_it("member_asks", swarm.lab["eve"], home=swarm.home("eve"), seconds=seconds - 1)
@@ -484,6 +489,9 @@ def test_rosters_of_a_hostile_member(swarm: Swarm) -> None:
         found = swarm.try_it("rosters", swarm.lab["eve"], home=swarm.home("eve"), kinds=[])
         assert len(found) == 13
         assert set(found.values()) <= {400, 403}, found
+        # Each costs the node computing: who goes on is not listened to for a while.
+        found = swarm.try_it("rosters", swarm.lab["eve"], home=swarm.home("eve"), kinds=["a number"], times=80)
+        assert found == {"a number": 429}
 
 
 def test_lines_of_a_hostile_member(swarm: Swarm) -> None:
@@ -493,7 +501,8 @@ def test_lines_of_a_hostile_member(swarm: Swarm) -> None:
 
 
 def test_a_removed_member_is_cut_off_and_stays_out(swarm: Swarm) -> None:
-    gone = swarm.lab["gone"]
+    gone, eve = swarm.lab["gone"], swarm.lab["eve"]
+    former = swarm.try_it("roster", eve, home=swarm.home("eve"))
     watching = {
         f"{verb} at {host.name}": swarm.start(verb, gone, host=host.address, home=swarm.home("gone"), seconds=20.0)
         for host in (swarm.miu, swarm.naru)
@@ -522,10 +531,18 @@ def test_a_removed_member_is_cut_off_and_stays_out(swarm: Swarm) -> None:
                 "requests", gone, host=host.address, home=swarm.home("gone"), bodies=[["POST", "/peer/watch", "", 0]]
             )
             assert status == [403]
-    # Nor by an old roster, in which it is still a member.
+    # Nor by joining as it did, nor by an old roster in which it is still a member, and which a member brings.
     with swarm.unharmed():
-        assert swarm.try_it("replay", sent=swarm.recorded["gone"]["sent"], times=1)
-        assert swarm.states(swarm.miu).get("gone", "removed") == "removed"
+        # Refused and counted, or soon after the join the same sealed answer once more, by which nobody is let in.
+        assert swarm.try_it("replay", sent=swarm.recorded["gone"]["sent"], times=1)[-1] in (200, 403, 404)
+        assert swarm.states(swarm.miu)["gone"] == "removed"
+    with swarm.unharmed():
+        for host in (swarm.miu, swarm.naru):
+            brought = swarm.try_it(
+                "requests", eve, host=host.address, home=swarm.home("eve"), bodies=[["POST", "/peer/roster", former, 1]]
+            )
+            assert brought == [200], "it verifies, and says nothing that is new"
+            assert swarm.states(host)["gone"] == "removed"
 
 
 @pytest.mark.long

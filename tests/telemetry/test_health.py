@@ -61,16 +61,31 @@ def test_memory_is_bounded_whatever_a_stranger_calls_himself(health: Health) -> 
     assert len(health.problems()[0].message) < 300
 
 
+def test_what_was_no_guess_is_told_apart_and_is_no_warning(health: Health) -> None:
+    for reason in ("busy", "unknown", "ended", "ended"):
+        health.count(REFUSED, "10.0.0.8", reason=reason)
+    (told,) = health.problems()
+    assert (told.severity, told.message[:7]) == ("note", "4 times")
+    health.count(REFUSED, "10.0.0.9", reason="words_differ")
+    health.count(REFUSED, "10.0.0.7", reason="malformed")
+    worst = [(one.severity, one.message.rpartition(" ")[2]) for one in health.problems()]
+    assert worst == [("warning", "10.0.0.7"), ("warning", "10.0.0.9"), ("note", "10.0.0.8")]
+    assert "sits between" in health.problems()[1].action
+
+
 def test_what_is_no_misdeed_is_no_problem(health: Health) -> None:
     health.count("mycoswarm_joins_total", "10.0.0.9", way="code")
     assert health.problems() == ()
 
 
 @pytest.mark.parametrize("times", [1, 2])
-@pytest.mark.parametrize("name", [name for name, counter in COUNTERS.items() if counter.told is not None])
-def test_every_misdeed_is_a_sentence_with_what_to_do(health: Health, name: str, times: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for name, one in COUNTERS.items() if one.told is not None for value in ("x", *one.apart)],
+)
+def test_every_misdeed_is_a_sentence_with_what_to_do(health: Health, name: str, value: str, times: int) -> None:
     for _ in range(times):
-        health.count(name, "10.0.0.9", **dict.fromkeys(COUNTERS[name].labels, "x"))
+        health.count(name, "10.0.0.9", **dict.fromkeys(COUNTERS[name].labels, value))
     (told,) = health.problems()
     assert "10.0.0.9" in told.message
     assert ("2 " in told.message) == (times == 2)

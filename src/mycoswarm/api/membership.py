@@ -37,7 +37,7 @@ def routes(node: NodeService) -> tuple[Route, ...]:
         return await node.invite(call.body.headless, call.body.name, call.body.open)
 
     async def join(call: Call) -> Joined:
-        return await node.join(call.body.code, call.body.address, call.body.move)
+        return await node.join(call.body.code, call.body.address, call.body.swarm, call.body.move)
 
     async def compare(call: Call) -> Comparing:
         return await node.compare(call.body.address, call.body.swarm, call.body.move)

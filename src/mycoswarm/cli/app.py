@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from mycoswarm.cli.printer import Printer
     from mycoswarm.client.http import Client
+    from mycoswarm.core.node import SwarmInfo
     from mycoswarm.core.paths import Paths
 
 BROKEN_PIPE = 141
@@ -46,6 +47,16 @@ class App:
 
 
 pass_app = click.make_pass_decorator(App)
+
+
+def swarm_of(client: "Client") -> "SwarmInfo":
+    """The swarm that this machine belongs to. Raises Refused."""
+    from mycoswarm.core.errors import Refused
+
+    swarm = client.node().swarm
+    if swarm is None:
+        raise Refused("this machine is in no swarm", "found one: mycoswarm invite")
+    return swarm
 
 
 def _set(attribute: str) -> "Callable[[click.Context, click.Parameter, bool], bool]":

@@ -3,7 +3,7 @@
 import click
 
 from mycoswarm.cli.app import App, Verb, json_option, pass_app
-from mycoswarm.cli.durations import Duration
+from mycoswarm.cli.durations import Duration, spelled
 
 
 @click.command(cls=Verb)
@@ -38,7 +38,7 @@ def invite(app: App, headless: bool, open_for: float | None, name: str, yes: boo
         span = words.duration(open_for)
         if not app.printer.can_ask:
             raise Refused(
-                f"letting in whoever asks for {span} needs a yes", f"mycoswarm invite --open {open_for:.0f}s --yes"
+                f"letting in whoever asks for {span} needs a yes", f"mycoswarm invite --open {spelled(open_for)} --yes"
             )
         question = (
             f"For {span} any machine on this network that asks becomes a member, strangers' included, "

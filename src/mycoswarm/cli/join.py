@@ -19,9 +19,10 @@ _POLL = 0.5
 @click.option("--peer", default="", metavar="HOST[:PORT]", help="Where the inviting machine is, if it is not found.")
 @click.option("--swarm", default="", metavar="ID", help="Which one, where several are near and no code says it.")
 @click.option("--move", is_flag=True, help="Leave the present swarm for it.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before an open swarm is joined.")
 @json_option
 @pass_app
-def join(app: App, code: str, peer: str, swarm: str, move: bool, as_json: bool) -> None:
+def join(app: App, code: str, peer: str, swarm: str, move: bool, yes: bool, as_json: bool) -> None:
     """Enter a swarm with a code, the one that `mycoswarm invite` shows on any of its machines.
 
     Without CODE: by an open invitation (`mycoswarm invite --open`) if there is one near; else this machine asks to be
@@ -37,10 +38,14 @@ def join(app: App, code: str, peer: str, swarm: str, move: bool, as_json: bool) 
         if not move:
             app.printer.note("Nothing was changed.")
             return
-    if code or _open_near(detail, peer, swarm):
+    opened = "" if code or peer else _open_near(detail, swarm)
+    if opened and not yes and not _wants_in(app, detail, opened, move=move):
+        app.printer.note("Nothing was changed.")
+        return
+    if code or opened:
         app.printer.status("looking for the machine that invites …")
         try:
-            view = client.join(JoinBody(code, peer, move))
+            view = client.join(JoinBody(code, peer, move, opened))
         finally:
             app.printer.clear_status()
     else:
@@ -75,8 +80,34 @@ def _wants_to_move(app: App, detail: "NodeDetail", code: str) -> bool:
     return app.printer.confirm("Move over?", default=True)
 
 
-def _open_near(detail: "NodeDetail", peer: str, swarm: str) -> bool:
-    return not peer and any(near.open and near.swarm.startswith(swarm) for near in detail.nearby)
+def _open_near(detail: "NodeDetail", swarm: str) -> str:
+    """The id of the one swarm near that lets in whoever asks, "" where there is none. Raises InvalidRequest."""
+    from mycoswarm.core.errors import InvalidRequest
+
+    near = [one.swarm for one in detail.nearby if one.open and one.swarm and one.swarm.startswith(swarm)]
+    if len(near) > 1:
+        raise InvalidRequest(
+            f"{len(near)} swarms near let in whoever asks",
+            "say which: " + " or ".join(f"--swarm {one[:8]}" for one in near),
+        )
+    return near[0] if near else ""
+
+
+def _wants_in(app: App, detail: "NodeDetail", swarm: str, *, move: bool) -> bool:
+    """Anybody on the network can open a swarm, and whoever is in it may use this machine: so its owner is asked."""
+    from mycoswarm.cli import words
+    from mycoswarm.core.errors import Refused
+
+    (near,) = (one for one in detail.nearby if one.swarm == swarm)
+    which = f"the open swarm {swarm[:8]} ({words.count(near.nodes, 'machine')} near)"
+    if not app.printer.can_ask:
+        again = f"mycoswarm join --swarm {swarm[:8]}{' --move' if move else ''} --yes"
+        raise Refused(f"joining {which} needs a yes", again)
+    question = (
+        f"Join {which}? It lets in whoever asks, its machines may use this one, and nothing proves whose it is: "
+        "say yes only if you or somebody you trust has just opened it."
+    )
+    return app.printer.confirm(question, default=False)
 
 
 def _which(detail: "NodeDetail", swarm: str) -> str:

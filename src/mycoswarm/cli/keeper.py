@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mycoswarm.cli.app import App, Verb, complete_nodes, global_options, json_option, pass_app
+from mycoswarm.cli.app import App, Verb, complete_nodes, global_options, json_option, pass_app, swarm_of
 
 if TYPE_CHECKING:
     from mycoswarm.core.node import SwarmInfo
@@ -27,12 +27,9 @@ def keeper(context: click.Context, as_json: bool) -> None:
 def ls(app: App, as_json: bool) -> None:
     """List the keepers. JSON: the swarm, with their ids."""
     from mycoswarm.cli import render_swarm
-    from mycoswarm.core.errors import Refused
 
     client = app.client()
-    swarm = client.node().swarm
-    if swarm is None:
-        raise Refused("this machine is in no swarm", "found one: mycoswarm invite")
+    swarm = swarm_of(client)
     if as_json:
         app.printer.json(swarm)
         return
@@ -61,6 +58,7 @@ def remove_(app: App, node: str, yes: bool, as_json: bool) -> None:
 
     client = app.client()
     if not yes:
+        swarm_of(client)
         if not app.printer.can_ask:
             raise Refused(f"making {node} a plain member needs a yes", f"mycoswarm keeper remove {node} --yes")
         if not app.printer.confirm(f"Shall {node} keep the roster no more? It stays a member.", default=False):

@@ -2,7 +2,7 @@
 
 import click
 
-from mycoswarm.cli.app import App, Verb, complete_nodes, json_option, pass_app
+from mycoswarm.cli.app import App, Verb, complete_nodes, json_option, pass_app, swarm_of
 
 
 @click.command(cls=Verb)
@@ -17,13 +17,19 @@ def remove(app: App, node: str, yes: bool, as_json: bool) -> None:
     `mycoswarm leave --purge` there, then `join`.) Only a keeper can remove.
     """
     from mycoswarm.cli import words
-    from mycoswarm.core.errors import Refused
+    from mycoswarm.core.errors import InvalidRequest, NotFound, Refused
 
     printer = app.printer
     client = app.client()
     if not yes:
+        swarm_of(client)
         view = client.history(node).node
         name = words.node_name(view)
+        # As the node itself would say it, but before anybody has answered a question in vain.
+        if view.state == "self":
+            raise InvalidRequest(f"{name} is this machine itself", "mycoswarm leave takes it out")
+        if view.state == "removed":
+            raise NotFound(f"{name} is no member any more: {view.why}", "mycoswarm nodes shows who is one")
         if not printer.can_ask:
             raise Refused(f"removing {name} needs a yes", f"mycoswarm remove {node} --yes")
         question = f"Remove {name} ({view.id[:8]}) for ever? It is cut off at once, and what it asked for ends."

@@ -123,11 +123,13 @@ class JoinBody(msgspec.Struct, frozen=True, omit_defaults=True):
     """`POST /swarm/v1/join`. address: HOST[:PORT] of the inviting node where multicast is blocked.
 
     code: empty to use an open invitation. move: leave the present swarm for it, once the new one has let us in.
+    swarm: which open one (`NearbySwarm.swarm`); whoever else answers under its announcement is refused.
     """
 
     code: str = ""
     address: str = ""
     move: bool = False
+    swarm: str = ""
 
 
 class Joined(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -19,7 +19,7 @@ from mycoswarm.core.views import Admitted, Invitation, Waiting
 from mycoswarm.fabric import codes, pairing
 from mycoswarm.fabric.addresses import joined
 from mycoswarm.fabric.comparing import Desk
-from mycoswarm.fabric.identity import Identity
+from mycoswarm.fabric.identity import Identity, certified_id
 from mycoswarm.fabric.joining import Invitations
 from mycoswarm.fabric.mdns import Announcement, own_addresses
 from mycoswarm.fabric.roster import Roster
@@ -80,7 +80,7 @@ class Admission:
         self._clock = clock
         self._health = health
         self._invitations = Invitations(identity, store, clock, self._admit)
-        self._desk = Desk(identity.certificate, name, lambda newcomer: self._admit(newcomer, "compare"))
+        self._desk = Desk(identity.certificate, name, lambda newcomer: self._admit(newcomer, "compare"), self._may_come)
 
     def restore(self) -> None:
         """Take up the headless codes of an earlier start."""
@@ -175,16 +175,24 @@ class Admission:
         async with self._trust.turn:
             if same:
                 self._must_be_keeper()
-            return self._desk.decide(run, same, self._clock.monotonic())
+            source = self._desk.source(run)
+            answer = self._desk.decide(run, same, self._clock.monotonic())
+            if not same:
+                # The one trace that a man in the middle of a comparison leaves.
+                self._health.count("mycoswarm_joins_refused_total", source, reason="words_differ")
+            return answer
 
     def _admit(self, newcomer: pairing.Joined, way: str) -> Welcome:
         name = printable(newcomer.name, MAX_NAME)
         new = self._trust.admit(newcomer.certificate, name)
         self._health.count("mycoswarm_joins_total", newcomer.source, way=way)
-        _log.info("let in '%s' from %s (%s)", name, newcomer.source or "an unknown address", way)
+        _log.info("let in “%s” from %s (%s)", name, newcomer.source or "an unknown address", way)
         addresses = self._surroundings.addresses()
         addresses[self._identity.id] = tuple(joined(one, self._surroundings.port()) for one in own_addresses())[:4]
         return Welcome(new.encode(), addresses)
+
+    def _may_come(self, certificate: bytes) -> None:
+        self._must_admit().may_come(certified_id(certificate))
 
     def _must_admit(self) -> Roster:
         """Of one who compares words: what a stranger is told of this node. Raises Refused."""

@@ -26,9 +26,14 @@ class Allowance:
         self._left -= cost
         return True
 
-    def wait(self) -> float:
-        """Seconds until one token is there again, from the moment at which `take` failed."""
-        return max(0.0, (1.0 - self._left) / self._pace)
+    def charge(self, now: float, cost: float) -> None:
+        """Spend what something has cost that is done already, also if that is more than is there."""
+        self.take(now, 0.0)
+        self._left -= cost
+
+    def wait(self, cost: float = 1.0) -> float:
+        """Seconds until `cost` is there again, from the moment at which `take` failed."""
+        return max(0.0, (cost - self._left) / self._pace)
 
 
 class FairAllowance:

@@ -203,12 +203,17 @@ class _Caller(msgspec.Struct):
 
 
 class Desk:
-    """The keeper's side: the machines that ask to be let in. admit: lets in one that both owners have agreed upon."""
+    """The keeper's side: the machines that ask to be let in.
 
-    def __init__(self, certificate: bytes, name: str, admit: pairing.Admit) -> None:
+    admit: lets in one that both owners have agreed upon. may_come: raises Refused for the certificate of one that could
+    not be let in whatever they say, so that nobody waits for it.
+    """
+
+    def __init__(self, certificate: bytes, name: str, admit: pairing.Admit, may_come: Callable[[bytes], None]) -> None:
         self._certificate = certificate
         self._name = name
         self._admit = admit
+        self._may_come = may_come
         self._callers: dict[str, _Caller] = {}
 
     def offer(self, start: CompareStart, source: str, swarm: SwarmId, now: float) -> CompareOffer:
@@ -238,7 +243,7 @@ class Desk:
         return offer
 
     def reveal(self, message: CompareReveal, now: float) -> CompareAnswer:
-        """From now on its owner and ours have something to compare. Raises NotFound, Refused, Busy."""
+        """From now on its owner and ours have something to compare. Raises NotFound, InvalidRequest, Refused, Busy."""
         self._tidy(now)
         caller = self._callers.get(message.run)
         if caller is None or (caller.reveal is not None and caller.reveal != message):
@@ -255,10 +260,16 @@ class Desk:
             certificate, message.proof, _PROOF + transcript
         ):
             del self._callers[message.run]
-            raise Refused(
+            raise InvalidRequest(
                 "the joining machine said something else than it had promised",
                 "something between the two machines may alter their messages",
             )
+        try:
+            # Not before the proof: who was removed is nobody's business but its own.
+            self._may_come(certificate)
+        except MycoError:
+            del self._callers[message.run]
+            raise
         caller.reveal = message
         caller.words = words_of(transcript)
         caller.since = now
@@ -291,6 +302,11 @@ class Desk:
             for caller in self._callers.values()
             if caller.reveal is not None and caller.answer is None and caller.mine is None
         )
+
+    def source(self, run: str) -> str:
+        """Where one of them is; empty for one that is not known."""
+        caller = self._callers.get(run)
+        return caller.source if caller is not None else ""
 
     def decide(self, run: str, same: bool, now: float) -> Admitted:
         """What our owner says of one. It is let in as soon as its own owner has said the same. Raises NotFound."""

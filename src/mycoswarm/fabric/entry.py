@@ -26,7 +26,6 @@ from mycoswarm.fabric.pairing import swarm_hash
 from mycoswarm.fabric.reach import Reach
 from mycoswarm.fabric.store import Store
 from mycoswarm.fabric.trust import Trust
-from mycoswarm.fabric.wire import NO_KEEPER
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +66,14 @@ class Around:
     hint: Callable[[membership.AddressHint], None]
 
 
+@dataclass(frozen=True)
+class _Where:
+    """A node that may let this one in. swarm: how the hash of its swarm must begin; empty where anything goes."""
+
+    addresses: tuple[str, ...]
+    swarm: str = ""
+
+
 class Entry:
     """How this node comes into a swarm, and leaves it. name: of it, for people."""
 
@@ -92,12 +99,13 @@ class Entry:
         self._comparisons: dict[str, _Ongoing] = {}
         self.last_departure: Departure | None = None
 
-    async def join(self, code: str, address: str | None, move: bool) -> Joined:
+    async def join(self, code: str, address: str | None, move: bool, swarm: str = "") -> Joined:
         """Become a member by somebody's code, or by an open invitation where `code` is empty.
 
         Args:
             address: HOST[:PORT] of the inviting node.
             move: leave the present swarm for it, once the new one has let this node in.
+            swarm: which open one, as it is announced (or how that begins).
 
         Raises:
             InvalidRequest: no code could look so, or several swarms have an open invitation.
@@ -109,18 +117,18 @@ class Entry:
         async with self._trust.turn:
             self._may_join(move)
             if parsed.kind == "open":
-                where = self._only(typed, lambda seen: codes.OPEN_SLOT in seen.slots, "")
+                where = self._only(typed, lambda seen: codes.OPEN_SLOT in seen.slots, swarm)
             else:
                 where = self._inviting(parsed, typed)
             return await self._let_in(await self._join(parsed, where), move)
 
-    async def _join(self, code: codes.Code, where: AsyncGenerator[tuple[str, ...], None]) -> Let:
-        applicant = self._applicant()
+    async def _join(self, code: codes.Code, where: AsyncGenerator[_Where, None]) -> Let:
         problems: list[MycoError] = []
         tries = Tries(set(), code.tries)
         async with aclosing(where):
-            async for addresses in where:
-                for one in addresses:
+            async for place in where:
+                applicant = self._applicant(place.swarm)
+                for one in place.addresses:
                     try:
                         return await join_at(one, self._reach.is_typed(one), code, applicant, tries)
                     except PeerLost as problem:
@@ -164,7 +172,7 @@ class Entry:
                 wait = min(RETRY_LATE, wait * 2)
             else:
                 self._store.keep_used_code(digest)
-                _log.info("joined '%s'", answer.swarm.name)
+                _log.info("joined “%s”", answer.swarm.name)
                 return
 
     async def compare(self, address: str | None, swarm: str, move: bool) -> Comparing:
@@ -183,17 +191,16 @@ class Entry:
         problems: list[MycoError] = []
         where = self._only(typed, lambda seen: seen.swarm != SOLO, swarm)
         async with aclosing(where):
-            async for addresses in where:
-                for one in addresses:
-                    comparison = Comparison(one, self._reach.is_typed(one), self._applicant())
+            async for place in where:
+                for one in place.addresses:
+                    comparison = Comparison(one, self._reach.is_typed(one), self._applicant(place.swarm))
                     try:
                         await comparison.begin(self._clock.monotonic())
                     except PeerLost as problem:
                         problems.append(problem)
                     except MycoError as problem:
+                        # Whatever it says: the announcement may be anybody's, and must not end the search.
                         problems.append(problem)
-                        if NO_KEEPER not in problem.data:
-                            raise
                         break
                     else:
                         return self._compare(comparison, move)
@@ -257,10 +264,12 @@ class Entry:
                 asker.end("refused", problem.message)
             asker.look(self._clock.monotonic())
 
-    def _applicant(self) -> Applicant:
+    def _present(self) -> str:
         held = self._trust.roster
-        present = swarm_hash(held.swarm) if held is not None else ""
-        return Applicant(self._identity, self._name, self._around.port(), present)
+        return swarm_hash(held.swarm) if held is not None else ""
+
+    def _applicant(self, wanted: str) -> Applicant:
+        return Applicant(self._identity, self._name, self._around.port(), self._present(), wanted)
 
     def _typed(self, address: str | None) -> str | None:
         typed = with_port(address) if address else None
@@ -270,10 +279,10 @@ class Entry:
 
     # Where the other side is.
 
-    async def _inviting(self, code: codes.Code, address: str | None) -> AsyncGenerator[tuple[str, ...], None]:
-        """Nodes that may have given out `code`, each with its addresses, as they are heard of."""
+    async def _inviting(self, code: codes.Code, address: str | None) -> AsyncGenerator[_Where, None]:
+        """Nodes that may have given out `code`, as they are heard of."""
         if address is not None:
-            yield (address,)
+            yield _Where((address,))
             return
         tried: set[tuple[str, ...]] = set()
         deadline = self._clock.monotonic() + FIND
@@ -282,22 +291,22 @@ class Entry:
             for addresses in announced + [(peer,) for peer in self._around.peers()]:
                 if addresses not in tried:
                     tried.add(addresses)
-                    yield addresses
+                    yield _Where(addresses)
             if not tried:
                 await asyncio.sleep(0.2)
 
     async def _only(
         self, address: str | None, wanted: Callable[[Announcement], bool], swarm: str
-    ) -> AsyncGenerator[tuple[str, ...], None]:
-        """Wanted nodes of the one other swarm that is near (its hash begins so), each with its addresses.
+    ) -> AsyncGenerator[_Where, None]:
+        """Wanted nodes of the one other swarm that is near (its hash begins so).
 
         Raises:
             InvalidRequest: there are several.
         """
         if address is not None:
-            yield (address,)
+            yield _Where((address,), swarm)
             return
-        present = self._applicant().present
+        present = self._present()
         deadline = self._clock.monotonic() + FIND
         settled = False
         while True:
@@ -315,8 +324,12 @@ class Entry:
             raise InvalidRequest(
                 f"several swarms are near: {choices}", "name a machine of the one that you mean: --peer HOST"
             )
-        for addresses in next(iter(found.values()), [(peer,) for peer in self._around.peers()]):
-            yield addresses
+        for one, nodes in found.items():
+            for addresses in nodes:
+                yield _Where(addresses, one)
+        if not found:
+            for peer in self._around.peers():
+                yield _Where((peer,), swarm)
 
     # Coming and going.
 
@@ -329,12 +342,12 @@ class Entry:
         company = "in which it is alone" if not others else f"with {others} other machine{'s' if others > 1 else ''}"
         if not move:
             raise Refused(
-                f"this machine belongs to '{held.name}', {company}",
+                f"this machine belongs to “{held.name}”, {company}",
                 "`mycoswarm join CODE --move` takes it out of there and into the other one",
             )
         if others and held.keepers() == (self._identity.id,):
             raise Refused(
-                f"this machine is the only keeper of '{held.name}': without it nobody could be let in there any more",
+                f"this machine is the only keeper of “{held.name}”: without it nobody could be let in there any more",
                 "make another one first: `mycoswarm keeper add NODE`",
             )
 
@@ -380,7 +393,7 @@ class Entry:
     def _warn(self, departure: Departure) -> None:
         if departure.members and not departure.told:
             _log.warning(
-                "none of the other %d members of '%s' could be told that this node has left: they go on trusting it",
+                "none of the other %d members of “%s” could be told that this node has left: they go on trusting it",
                 departure.members,
                 departure.swarm,
             )

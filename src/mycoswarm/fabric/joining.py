@@ -24,6 +24,7 @@ from mycoswarm.fabric.wire import (
     COMPARE_WAIT_PATH,
     JOIN_FINISH_PATH,
     JOIN_START_PATH,
+    NO_KEEPER,
     CompareAnswer,
     CompareOffer,
     CompareReveal,
@@ -38,6 +39,8 @@ from mycoswarm.fabric.wire import (
 
 _log = logging.getLogger(__name__)
 
+OTHER_SWARM = "other_swarm"
+"""In the data of a refusal: what is here is not the swarm that is meant."""
 TOLD = 3600.0
 """Seconds for which the owner is told of an invitation that was guessed at."""
 
@@ -180,17 +183,28 @@ class Let(msgspec.Struct, frozen=True):
 
 
 class Applicant(msgspec.Struct, frozen=True):
-    """This node as it asks to be let in. port: of its peer API, 0 for none. present: hash of its swarm, or empty."""
+    """This node as it asks to be let in. port: of its peer API, 0 for none. present: hash of its swarm, or empty.
+
+    wanted: how the hash of the swarm that is meant begins; empty where a code or an address says which one it is.
+    """
 
     identity: Identity
     name: str
     port: int
     present: str = ""
+    wanted: str = ""
 
-    def elsewhere(self, swarm: str) -> None:
-        """Raises Refused where `swarm` (a hash) is the one this node belongs to."""
+    def must_want(self, swarm: str) -> None:
+        """Raises Refused where `swarm` (a hash) is the one this node belongs to, or another than is meant."""
         if swarm == self.present:
             raise Refused("this machine belongs to that swarm already")
+        if not swarm.startswith(self.wanted):
+            # Anybody can repeat the announcement of somebody else's swarm, and let people into one of his own.
+            raise Refused(
+                f"the machine that answered does not belong to the swarm “{self.wanted[:8]}”, as it is announced",
+                "somebody may pretend to be that swarm: use a code, which `mycoswarm invite` shows on a member of it",
+                **{OTHER_SWARM: True},
+            )
 
 
 class Tries(msgspec.Struct):
@@ -216,7 +230,7 @@ async def join_at(address: str, typed: bool, code: Code, applicant: Applicant, t
     channel = JoinChannel(address, typed)
     joiner = Joiner(code, applicant.identity.certificate, applicant.identity.sign)
     offer = decode_join(await _post(channel, JOIN_START_PATH, joiner.start()), JoinOffer)
-    applicant.elsewhere(offer.swarm)
+    applicant.must_want(offer.swarm)
     tries = tries or Tries(set(), code.tries)
     if offer.certificate in tries.denied:
         raise NotFound("this node has called the code wrong already")
@@ -253,7 +267,7 @@ class Comparison:
     async def begin(self, now: float) -> None:
         """From here on there are words to compare. Raises Refused, Busy, NotFound, PeerLost, InvalidRequest."""
         offer = decode_join(await _post(self._channel, COMPARE_START_PATH, self.asker.start()), CompareOffer)
-        self._applicant.elsewhere(offer.swarm)
+        self._applicant.must_want(offer.swarm)
         reveal: CompareReveal = self.asker.reveal(offer, now)
         self._channel.pin(offer.certificate, certified_id(offer.certificate))
         decode_join(await _post(self._channel, COMPARE_REVEAL_PATH, reveal), CompareAnswer)
@@ -272,8 +286,16 @@ class Comparison:
 
 
 def worst(problems: list[MycoError]) -> MycoError:
-    """Of several failures the one that tells most: somebody's answer rather than nobody's."""
-    return min(problems, key=lambda one: (isinstance(one, PeerLost), isinstance(one, NotFound)))
+    """Of several failures the one that tells most: an answer of who could let us in, rather than another, or none."""
+    return min(
+        problems,
+        key=lambda one: (
+            isinstance(one, PeerLost),
+            isinstance(one, NotFound),
+            NO_KEEPER in one.data,
+            OTHER_SWARM in one.data,
+        ),
+    )
 
 
 async def _post(channel: JoinChannel, path: str, message: msgspec.Struct) -> bytes:

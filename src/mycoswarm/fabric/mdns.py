@@ -401,7 +401,7 @@ def _read(info: AsyncServiceInfo) -> Announcement | None:
     """What was announced, None where it is not of our making. Everything in it is a stranger's text."""
     told = {key: value or "" for key, value in info.decoded_properties.items()}
     protocol, mark, swarm = told.get("v", ""), told.get("n", ""), told.get("s", "")
-    if not protocol.isdecimal() or len(protocol) > 4 or not 1 <= len(mark) <= 64 or not 1 <= len(swarm) <= 64:
+    if not protocol.isdecimal() or len(protocol) > 4 or not _plain(mark) or not _plain(swarm):
         return None
     slots = tuple(int(slot) for slot in told.get("i", "").split(",")[:8] if slot.isdecimal() and len(slot) <= 11)
     port = info.port or 0
@@ -415,6 +415,11 @@ def _read(info: AsyncServiceInfo) -> Announcement | None:
     return Announcement(
         int(protocol), mark, swarm, slots, addresses, int(count) if count.isdecimal() and len(count) <= 12 else 0
     )
+
+
+def _plain(text: str) -> bool:
+    """Whether it is short and printable ASCII, as ours always is: it comes to terminals and into logs."""
+    return 1 <= len(text) <= 64 and text.isascii() and text.isprintable()
 
 
 def _with_interface(address: str) -> str:

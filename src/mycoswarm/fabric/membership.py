@@ -92,11 +92,12 @@ class Member(msgspec.Struct, frozen=True):
 
 
 class MembersChanged(msgspec.Struct, frozen=True):
-    """members: all but this node. removed: who once was one. digest: `Roster.digest`."""
+    """members: all but this node. removed: who once was one. digest: `Roster.digest`. causes: `Roster.causes`."""
 
     members: tuple[Member, ...]
     removed: frozenset[NodeId]
     digest: str
+    causes: Mapping[NodeId, str] = {}
 
 
 class AddressHint(msgspec.Struct, frozen=True):
@@ -426,7 +427,7 @@ class Membership:
             self._drop_links(peer, out)
             if node in event.removed:
                 peer.dial_at, peer.record, peer.rtt = None, None, None
-                self._become(peer, "removed", "it is no member of the swarm any more", now, out)
+                self._become(peer, "removed", event.causes.get(node, "it is no member of the swarm any more"), now, out)
             else:
                 del self._peers[node]
         # Everybody who is linked hears of the new digest now and not with the next beat.
@@ -967,7 +968,7 @@ class Membership:
             self._drop(link, peer, out)
 
     def _become(self, peer: Peer, state: PeerState, why: str, now: float, out: list[Command]) -> None:
-        if peer.state != state or (state == "down" and peer.why != why):
+        if peer.state != state or (state in ("down", "removed") and peer.why != why):
             peer.changed(state, why, now)
             out.append(Changed())
 

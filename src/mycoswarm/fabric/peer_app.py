@@ -9,8 +9,8 @@ very moment. A handler is cancelled as soon as its caller goes away: only so is 
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, MutableMapping
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from mycoswarm.core.clock import Clock
 from mycoswarm.core.errors import Busy, InvalidRequest, MycoError, NotFound, Refused
 from mycoswarm.core.ids import NodeId
 from mycoswarm.core.tasks import TaskGroup
-from mycoswarm.fabric.allowance import FairAllowance
+from mycoswarm.fabric.allowance import Allowance, FairAllowance
 from mycoswarm.fabric.link import Link
 from mycoswarm.fabric.roster import MAX_BYTES as MAX_ROSTER
 from mycoswarm.fabric.server import ABORT, CERTIFICATE
@@ -52,6 +52,14 @@ JOIN_PACE = 4.0, 16.0
 """Strangers' requests from one address, per second and at once; a person needs two."""
 JOIN_PACE_TOGETHER = 16.0, 64.0
 """From all together: each costs some 10 ms of curve arithmetic, so a flood can burn 16 % of one core."""
+MAX_HELD = 128 * 1024 * 1024
+"""Bytes of the requests of one member that are being read or answered: one of the largest and many others. It may open
+256 connections, and each of them may bring MAX_BODY."""
+ROSTER_PACE = 0.02, 3.0
+"""Seconds of computing on rosters that one member brings and that are refused: for each second, and at once. Judging a
+large one takes 0.6 s: without a bound a hostile member would keep this node busy with nothing else."""
+LEAST_COST = 0.05
+"""Seconds that a refused roster counts at the least: it was read and taken apart before anybody looked at a clock."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +107,8 @@ class PeerApp:
         self._clock = clock
         self._health = health or Health(clock)
         self._joining = FairAllowance(JOIN_PACE, JOIN_PACE_TOGETHER, clock.monotonic())
+        self._held: dict[NodeId, int] = {}
+        self._refused: dict[NodeId, Allowance] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         certificate = scope["state"].get(CERTIFICATE)
@@ -129,7 +139,8 @@ class PeerApp:
 
     async def _join(self, scope: Scope, receive: Receive, reply: "_Reply") -> None:
         source = _host(scope)
-        body = await _body(scope, receive, MAX_JOIN_BODY, STRANGERS_PATIENCE)
+        # Of strangers the connections are few, and each brings little.
+        body = await _body(scope, receive, MAX_JOIN_BODY, STRANGERS_PATIENCE, lambda count: None)
         if not self._joining.take(source, self._clock.monotonic()):
             self._health.count("mycoswarm_joins_refused_total", source, reason="busy")
             raise Busy("too many machines are joining at once", "try again in a few seconds", retry_after=5.0)
@@ -179,32 +190,82 @@ class PeerApp:
             scope["state"][ABORT]()
 
     async def _serve(self, caller: NodeId, scope: Scope, receive: Receive, reply: "_Reply") -> None:
-        if scope["path"] == ROSTER_PATH and scope["method"] in ("GET", "POST"):
-            body = await _body(scope, receive, MAX_ROSTER, MEMBERS_PATIENCE, reply)
-            if scope["method"] == "POST":
-                await self._gate.take_roster(caller, body)
-            await reply.whole(self._gate.roster())
-            return
-        handler = self.handlers.get((scope["method"], scope["path"]))
-        if handler is None:
-            raise NotFound(f"this node answers nothing at {scope['path']}", "is its version an older one?")
-        body = await _body(scope, receive, MAX_BODY, MEMBERS_PATIENCE, reply)
-        request = PeerRequest(caller, scope["path"], scope["query_string"].decode("latin1"), body)
-        tasks = TaskGroup()
+        with self._room(caller) as take:
+            if scope["path"] == ROSTER_PATH and scope["method"] in ("GET", "POST"):
+                await self._exchange_rosters(caller, scope, receive, take, reply)
+                return
+            handler = self.handlers.get((scope["method"], scope["path"]))
+            if handler is None:
+                raise NotFound(f"this node answers nothing at {scope['path']}", "is its version an older one?")
+            body = await _body(scope, receive, MAX_BODY, MEMBERS_PATIENCE, take, reply)
+            request = PeerRequest(caller, scope["path"], scope["query_string"].decode("latin1"), body)
+            tasks = TaskGroup()
+            try:
+                work = tasks.start(_answer(handler, request, reply), f"{scope['method']} {scope['path']}")
+                gone = tasks.start(_disconnected(receive), "caller of " + scope["path"])
+                while True:
+                    done, _ = await asyncio.wait({work, gone}, timeout=KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED)
+                    if work in done:
+                        if (problem := work.result()) is not None:
+                            raise problem
+                        return
+                    if gone in done:
+                        return
+                    await reply.keep_alive()
+            finally:
+                await tasks.close()
+
+    @contextmanager
+    def _room(self, caller: NodeId) -> Generator[Callable[[int], None]]:
+        """Takes room for the bytes of a request as they arrive, and gives it back once that is answered."""
+        mine = 0
+
+        def take(count: int) -> None:
+            nonlocal mine
+            if (held := self._held.get(caller, 0) + count) > MAX_HELD:
+                raise Busy(
+                    f"requests of more than {MAX_HELD // 2**20} MB from this machine are being answered already",
+                    "let those end first",
+                    retry_after=5.0,
+                )
+            self._held[caller] = held
+            mine += count
+
         try:
-            work = tasks.start(_answer(handler, request, reply), f"{scope['method']} {scope['path']}")
-            gone = tasks.start(_disconnected(receive), "caller of " + scope["path"])
-            while True:
-                done, _ = await asyncio.wait({work, gone}, timeout=KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED)
-                if work in done:
-                    if (problem := work.result()) is not None:
-                        raise problem
-                    return
-                if gone in done:
-                    return
-                await reply.keep_alive()
+            yield take
         finally:
-            await tasks.close()
+            if mine and (left := self._held.pop(caller) - mine):
+                self._held[caller] = left
+
+    async def _exchange_rosters(
+        self, caller: NodeId, scope: Scope, receive: Receive, take: Callable[[int], None], reply: "_Reply"
+    ) -> None:
+        brings = scope["method"] == "POST"
+        if brings:
+            self._must_be_heard(caller)
+        body = await _body(scope, receive, MAX_ROSTER, MEMBERS_PATIENCE, take, reply)
+        if brings:
+            # Once more: many may have been on their way while the first of them was refused.
+            self._must_be_heard(caller)
+            began = self._clock.monotonic()
+            try:
+                await self._gate.take_roster(caller, body)
+            except (InvalidRequest, Refused):
+                now = self._clock.monotonic()
+                spent = self._refused.setdefault(caller, Allowance(*ROSTER_PACE, began))
+                spent.charge(now, max(LEAST_COST, now - began))
+                raise
+        await reply.whole(self._gate.roster())
+
+    def _must_be_heard(self, caller: NodeId) -> None:
+        """Raises Busy for a member whose rosters were refused too often: the longer, the more they have cost."""
+        spent = self._refused.get(caller)
+        if spent is not None and not spent.take(self._clock.monotonic(), 0.0):
+            raise Busy(
+                "rosters that this machine brought were refused, so no other is looked at for a while",
+                "see `mycoswarm doctor` there",
+                retry_after=spent.wait(0.0),
+            )
 
 
 async def _answer(handler: Handler, request: PeerRequest, reply: "_Reply") -> MycoError | None:
@@ -229,9 +290,17 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-async def _body(scope: Scope, receive: Receive, limit: int, patience: float, reply: "_Reply | None" = None) -> bytes:
+async def _body(
+    scope: Scope,
+    receive: Receive,
+    limit: int,
+    patience: float,
+    take: Callable[[int], None],
+    reply: "_Reply | None" = None,
+) -> bytes:
     """The whole body of a request, at most `limit` bytes and within `patience` seconds.
 
+    take: is told of each piece before it is kept; may raise Busy.
     reply: may leave the connection open for the next request, once nothing of this one is left to come.
     """
     too_large = InvalidRequest(f"the request is larger than {limit} bytes")
@@ -246,9 +315,11 @@ async def _body(scope: Scope, receive: Receive, limit: int, patience: float, rep
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     raise _Gone
-                data += message.get("body", b"")
-                if len(data) > limit:
+                piece = message.get("body", b"")
+                if len(data) + len(piece) > limit:
                     raise too_large
+                take(len(piece))
+                data += piece
                 if not message.get("more_body", False):
                     break
     except TimeoutError:

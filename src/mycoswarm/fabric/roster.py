@@ -17,7 +17,7 @@ from collections.abc import Mapping
 import msgspec
 
 from mycoswarm.core.errors import InvalidRequest, Refused
-from mycoswarm.core.ids import NodeId, SwarmId
+from mycoswarm.core.ids import NodeId, SwarmId, short
 from mycoswarm.fabric import statements
 from mycoswarm.fabric.authority import judge, sole_rotations
 from mycoswarm.fabric.identity import certified_id
@@ -135,6 +135,47 @@ class Roster:
                 renewed[one.signer] = successor_of(one)
         return frozenset(node for node in once if _last_of(node, renewed) not in self._members)
 
+    def causes(self) -> Mapping[NodeId, str]:
+        """Why each of `removed` is gone, in words."""
+        renewed = {one.signer: successor_of(one) for one in self._said.values() if isinstance(one, Rotated)}
+        left: set[NodeId] = set()
+        by: dict[NodeId, NodeId] = {}
+        for key, one in self._said.items():
+            if isinstance(one, Left):
+                left.add(_last_of(one.signer, renewed))
+            elif isinstance(one, Removed) and one.node in self._authority.removed:
+                # Of several removals one whose signer still has the right to it.
+                last = _last_of(one.node, renewed)
+                if last not in by or key in self._authority.counting:
+                    by[last] = one.signer
+        found: dict[NodeId, str] = {}
+        for node in self.removed():
+            last = _last_of(node, renewed)
+            if last in by:
+                who = "the recovery phrase" if by[last] == self.recovery else self._called(by[last])
+                found[node] = f"{who} removed it"
+            elif last in left:
+                found[node] = "it left the swarm"
+            else:
+                found[node] = "what made it a member counts no more"
+        return found
+
+    def _called(self, node: NodeId) -> str:
+        """What people call it, or called it while it belonged to the swarm."""
+        if node in self._members:
+            return self._members[node].name
+        before = {successor_of(one): one.signer for one in self._said.values() if isinstance(one, Rotated)}
+        # Under a new key the name is that of the first one.
+        first = _last_of(node, before)
+        names = [
+            (one.term, one.name)
+            for one in self._said.values()
+            if isinstance(one, Admitted) and one.node in (node, first)
+        ]
+        if first == founder_of(self.swarm):
+            names.append((1, self._founding.node_name))
+        return max(names, default=(0, short(node)))[1]
+
     def expelled(self) -> frozenset[NodeId]:
         """Nodes that were removed for ever."""
         return frozenset(self._authority.removed)
@@ -156,17 +197,21 @@ class Roster:
 
     # What changes it. `signer` is a keeper or the recovery key where nothing else is said.
 
-    def admit(self, certificate: bytes, name: str, signer: NodeId, sign: Sign) -> "Roster":
-        """With one more member (or one admitted again). Raises Refused, InvalidRequest."""
-        node = certified_id(certificate)
-        self.must_be_keeper(signer)
-        self._must_have_room()
+    def may_come(self, node: NodeId) -> None:
+        """Raises Refused for one that nobody can let in under this id any more."""
         # Read on either side: by the owner of the machine itself, and by the keeper who lets it in.
         anew = "to take it in as a new machine: mycoswarm leave --purge --keep-models on it, then mycoswarm up and join"
         if node in self._authority.removed:
             raise Refused("a machine that was removed from the swarm does not come back under its old identity", anew)
         if any(isinstance(said, Rotated) and said.signer == node for said in self._said.values()):
             raise Refused("a machine that has taken a new key does not come back under its old identity", anew)
+
+    def admit(self, certificate: bytes, name: str, signer: NodeId, sign: Sign) -> "Roster":
+        """With one more member (or one admitted again). Raises Refused, InvalidRequest."""
+        node = certified_id(certificate)
+        self.must_be_keeper(signer)
+        self._must_have_room()
+        self.may_come(node)
         terms = [said.term for said in self._said.values() if isinstance(said, Admitted) and said.node == node]
         if node == founder_of(self.swarm) or self._is_successor(node):
             terms.append(1)
@@ -295,7 +340,7 @@ class Roster:
         if signer != self.recovery:
             raise Refused(
                 "this is not the recovery phrase of this swarm",
-                f"it is the one that was shown when '{self.name}' was founded; is each word the right one?",
+                f"it is the one that was shown when “{self.name}” was founded; is each word the right one?",
             )
         held = self
         for lost in without:

@@ -343,19 +343,20 @@ class Fabric:
         """
         return await self._admission.invite(headless, name, open_for)
 
-    async def join(self, code: str = "", address: str | None = None, move: bool = False) -> Joined:
+    async def join(self, code: str = "", address: str | None = None, move: bool = False, swarm: str = "") -> Joined:
         """Become a member by somebody's code, or by an open invitation where `code` is empty.
 
         Args:
             address: HOST[:PORT] of the inviting node; without it, it is found by its announcement or in `peers`.
             move: leave the present swarm for it, once the new one has let this node in.
+            swarm: `NearbySwarm.swarm` of the open one that is meant, where `code` is empty.
 
         Raises:
             InvalidRequest: no code could look so, or several swarms have an open invitation.
             WrongCode: with the tries that are left in `data`. NotFound: no inviting node is there.
             Refused: a member already (without `move`), or needed where it is, or the code has ended.
         """
-        return await self._entry.join(code, address, move)
+        return await self._entry.join(code, address, move, swarm)
 
     async def compare(self, address: str = "", swarm: str = "", move: bool = False) -> Comparing:
         """Ask a keeper to be let in by words that both screens show; `comparing` tells how it goes on.

@@ -526,7 +526,7 @@ class Trust:
             self._effects.tell(membership.MembersChanged((), frozenset(), ""))
             return
         members = tuple(membership.Member(one.id, one.name) for one in held.members().values())
-        self._effects.tell(membership.MembersChanged(members, held.removed(), held.digest))
+        self._effects.tell(membership.MembersChanged(members, held.removed(), held.digest, held.causes()))
 
     async def _cut_strangers(self, known: set[NodeId]) -> None:
         for node in known:

@@ -39,11 +39,28 @@ class Told(msgspec.Struct, frozen=True):
 
 
 class Counter(msgspec.Struct, frozen=True):
-    """help: for the metrics page. labels: their names. told: None where it is no misdeed."""
+    """help: for the metrics page. labels: their names. told: None where it is no misdeed.
+
+    apart: what is told in other words, and on its own, by the value of the first label.
+    """
 
     help: str
     labels: tuple[str, ...] = ()
     told: Told | None = None
+    apart: Mapping[str, Told] = {}
+
+    def tellings(self) -> tuple[Told, ...]:
+        """All that may be told of it."""
+        return tuple(dict.fromkeys(told for told in (self.told, *self.apart.values()) if told is not None))
+
+
+_LATE = Told(
+    "a machine was not let in because it came too late, too often or without an invitation, {ago}{where}",
+    "{times} times a machine was not let in because it came too late, too often or without an invitation, the last "
+    "time {ago}{where}",
+    "if it is yours, `mycoswarm invite` makes a new code",
+    "note",
+)
 
 
 COUNTERS: Mapping[str, Counter] = {
@@ -86,6 +103,15 @@ COUNTERS: Mapping[str, Counter] = {
             "{times} attempts to join were refused, the last one {ago}{where}",
             "if that was not you, somebody guesses: make codes only while you stand at the new machine",
         ),
+        {
+            **dict.fromkeys(("busy", "unknown", "ended"), _LATE),
+            "words_differ": Told(
+                "a machine that asked to be let in showed other words than this one, {ago}{where}",
+                "{times} machines that asked to be let in showed other words than this one, the last one {ago}{where}",
+                "if nobody mistyped, somebody sits between the two: find out which machine has that address, and use a "
+                "code instead",
+            ),
+        },
     ),
     "mycoswarm_rosters_refused_total": Counter(
         "Rosters that members brought and that did not verify.",
@@ -153,9 +179,15 @@ READINGS: Mapping[str, Reading] = {
 
 
 class _Tally(msgspec.Struct):
-    """values: since the start. times: since it was quiet for FRESH seconds. last: a moment. source: of the last one."""
+    """values: since the start. lately: of what may be told, by how it is."""
 
     values: dict[tuple[str, ...], int]
+    lately: dict[Told, "_Lately"]
+
+
+class _Lately(msgspec.Struct):
+    """times: since it was quiet for FRESH seconds. last: a moment. source: of the last one."""
+
     times: int = 0
     last: float = float("-inf")
     source: str = ""
@@ -166,19 +198,24 @@ class Health:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._tallies = {name: _Tally({}) for name in COUNTERS}
+        self._tallies = {
+            name: _Tally({}, {told: _Lately() for told in one.tellings()}) for name, one in COUNTERS.items()
+        }
         self._readings: dict[str, Read] = {}
         self._sources: list[Source] = []
 
     def count(self, name: str, source: str = "", **labels: str) -> None:
         """One more. source: where it came from (an address, a node's name), for `doctor`."""
-        tally = self._tallies[name]
-        key = tuple(labels[label] for label in COUNTERS[name].labels)
+        tally, counter = self._tallies[name], COUNTERS[name]
+        key = tuple(labels[label] for label in counter.labels)
         tally.values[key] = tally.values.get(key, 0) + 1
-        now = self._clock.monotonic()
-        tally.times = tally.times + 1 if now - tally.last < FRESH else 1
-        tally.last = now
-        tally.source = source[:100]
+        told = counter.apart.get(key[0], counter.told) if key else counter.told
+        if told is None:
+            return
+        lately, now = tally.lately[told], self._clock.monotonic()
+        lately.times = lately.times + 1 if now - lately.last < FRESH else 1
+        lately.last = now
+        lately.source = source[:100]
 
     def total(self, name: str, **labels: str) -> int:
         """How often `name` was counted since the start, with these labels (all of them, or none for the sum)."""
@@ -205,14 +242,14 @@ class Health:
     def _misdeeds(self) -> Iterable[Problem]:
         now = self._clock.monotonic()
         for name, tally in self._tallies.items():
-            told = COUNTERS[name].told
-            if told is None or now - tally.last >= FRESH:
-                continue
-            sentence = told.one if tally.times == 1 else told.many
-            where = f" from {tally.source}" if tally.source else ""
-            message = sentence.format(times=tally.times, ago=_ago(now - tally.last), where=where)
             identity = name.removeprefix("mycoswarm_").removesuffix("_total").replace("_", "-")
-            yield Problem(identity, told.severity, message, told.action)
+            for told, lately in tally.lately.items():
+                if now - lately.last >= FRESH:
+                    continue
+                sentence = told.one if lately.times == 1 else told.many
+                where = f" from {lately.source}" if lately.source else ""
+                message = sentence.format(times=lately.times, ago=_ago(now - lately.last), where=where)
+                yield Problem(identity, told.severity, message, told.action)
 
     def metrics(self) -> str:
         """The page for Prometheus (text format 0.0.4)."""

@@ -26,20 +26,16 @@ from mycoswarm.core.ids import EngineId, ModelName, NodeId
 from mycoswarm.core.model import ModelOffer
 from mycoswarm.core.node import NodeRecord, PeerState, QueueLoad
 from mycoswarm.fabric import membership as m
+from mycoswarm.fabric.addresses import DEFAULT_PEER_PORT
 from mycoswarm.fabric.roster import Roster
+from mycoswarm.fabric.service import FOLLOW
+from mycoswarm.fabric.transport import CONNECT, DIAL
 from mycoswarm.fabric.wire import Beat, Goodbye, Message, decode, encode
 from mycoswarm.testing.swarm_simulation_network import RATE, STALL, Path, Profile, Weather, ticks
 from mycoswarm.testing.swarm_simulation_roster import Library, Machine, founded, machine
 
-PORT = 6927
-DIAL_TIMEOUT = 1.5
-"""Seconds: `transport.DIAL`."""
-CONNECT_TIMEOUT = 2.0
-"""Seconds: `transport.CONNECT`."""
 ANNOUNCED = (0.0, 1.0, 3.0)
 """Seconds after which an announcement or a question is repeated."""
-LOOK_ROUND = 5.0
-"""Seconds between looks at this machine's own addresses: `service.LOOK_ROUND`."""
 AFTERMATH = 8.0
 """Seconds for which an interruption may still show: streams stand still until TCP tries again."""
 SAMPLE = 64
@@ -199,7 +195,7 @@ class Simulation:
         node.machine = self._machine_type(
             _record(node),
             run,
-            PORT,
+            DEFAULT_PEER_PORT,
             random.Random(f"{self.seed} {node} {node.incarnation}"),  # noqa: S311 - it must be repeatable, not secret
             lambda address: True,
             changed=lambda peer, before, state, why: self._saw(node, peer, before, state, why),
@@ -315,7 +311,7 @@ class Simulation:
                 self.feed(node, m.NetworkChanged())
                 self.announce(node, answered=True)
 
-        self.after(self.chance.uniform(0.1, LOOK_ROUND), lambda: self.when_awake(node, noticed))
+        self.after(self.chance.uniform(0.1, FOLLOW), lambda: self.when_awake(node, noticed))
 
     def publish(self, node: Node, running: int) -> None:
         """Its record changes: work begins or ends."""
@@ -475,9 +471,8 @@ class Simulation:
     def new_address(self) -> str:
         """One that nobody has or had."""
         self._addresses_given += 1
-        return (
-            f"10.{self._addresses_given >> 16}.{self._addresses_given >> 8 & 255}.{self._addresses_given & 255}:{PORT}"
-        )
+        given = self._addresses_given
+        return f"10.{given >> 16}.{given >> 8 & 255}.{given & 255}:{DEFAULT_PEER_PORT}"
 
     def _second(self) -> None:
         # What the log does not say line by line: two runs that differ anywhere have drawn differently here.
@@ -673,12 +668,12 @@ class Simulation:
         far = self.at.get(address)
         self.sent["Dial"] += 1
         if far is None or not far.powered or far is node:
-            self._fail_later(node, link, "it does not answer", DIAL_TIMEOUT)
+            self._fail_later(node, link, "it does not answer", DIAL)
             return
         out, back = self.path(node, far), self.path(far, node)
         duration = self.weather.exchange(out, back, 3) / RATE
-        if out.cut or back.cut or duration > DIAL_TIMEOUT:
-            self._fail_later(node, link, "it does not answer", DIAL_TIMEOUT)
+        if out.cut or back.cut or duration > DIAL:
+            self._fail_later(node, link, "it does not answer", DIAL)
         elif far.machine is None:
             self._fail_later(node, link, "nothing listens at its address", duration / 3)
         elif far.id != peer:
@@ -701,7 +696,7 @@ class Simulation:
             return
         out, back = self.path(node, far), self.path(far, node)
         if out.cut or back.cut or far.frozen or far.address != address or not far.powered:
-            self._fail_later(node, link, "it does not answer", DIAL_TIMEOUT / 2)
+            self._fail_later(node, link, "it does not answer", DIAL / 2)
             return
         if far.machine is None:
             self._fail_later(node, link, "nothing listens at its address", 0.0)
@@ -742,7 +737,7 @@ class Simulation:
             if machine is not None and far.machine is machine and not (out.cut or back.cut):
                 self.when_awake(far, arrived)
 
-        if seconds <= CONNECT_TIMEOUT:
+        if seconds <= CONNECT:
             self.after(seconds, reached)
 
     def _merge(self, node: Node, theirs: Roster) -> None:

@@ -95,7 +95,7 @@ class Library:
         told = self._told.get(held.digest)
         if told is None:
             members = tuple(Member(one.id, one.name) for one in held.members().values())
-            told = self._told[held.digest] = MembersChanged(members, held.removed(), held.digest)
+            told = self._told[held.digest] = MembersChanged(members, held.removed(), held.digest, held.causes())
         return told
 
     def size(self, held: Roster) -> int:
