@@ -1,6 +1,7 @@
 """Nobody closes a roster to the others, or splits it, by saying much."""
 
 import functools
+import itertools
 import random
 import time
 from typing import Any
@@ -164,6 +165,57 @@ def test_a_full_roster_still_lets_somebody_be_removed(monkeypatch: pytest.Monkey
     assert (miu.id in saved.members(), saved.keepers()) == (False, (naru.id,))
 
 
+def test_words_that_rest_on_each_other_in_a_long_row_cost_no_more() -> None:
+    """Each of 300 strangers is admitted by the one before, and the first is cut; all go, and not in 300 rounds."""
+    held = recoverable().promote(identity("boa").id, *by("miu")).demote(identity("boa").id, *by("miu"))
+    boa = identity("boa")
+    signed, said = dict(held._signed), dict(held._said)
+
+    def say(who: Identity, seq: int, prev: str, make: type[Statement], **fields: Any) -> str:
+        word = make(swarm=held.swarm, signer=who.id, seq=seq, prev=prev, **fields)
+        key, one = statements.sign(word, who.sign)
+        signed[key], said[key] = one, word
+        return key
+
+    def let(who: Identity, seq: int, prev: str, guest: Identity) -> str:
+        return say(who, seq, prev, Admitted, node=guest.id, name="s", certificate=guest.certificate, term=1)
+
+    # The first to be cut is whom all others go back to.
+    row = sorted((identity(f"row{number}") for number in range(300)), key=lambda one: one.id, reverse=True)
+    prev = ""
+    for seq, guest in enumerate(row):
+        prev = say(boa, seq, prev, Promoted, node=guest.id)
+    let(boa, len(row), prev, row[0])
+    for guest, after in itertools.pairwise(row):
+        let(guest, 0, "", after)
+    start = time.process_time()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(surplus, "SURPLUS_ROOM", 2 * len(row) - 1)
+        cut = Roster(signed, said, held.swarm)
+        assert len(cut) == len(held)
+        assert cut.members() == held.members()
+        assert roster.decode(cut.encode()).digest == cut.digest
+        assert cut.merge(Roster(signed, said, held.swarm)).digest == cut.digest
+    assert time.process_time() - start < 2, "seconds of processor; 0.3 were measured"
+
+
+def test_what_counts_keeps_what_it_rests_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A keeper by the founder's word, whom one had let in whose words do not count any more."""
+    held = recoverable().promote(identity("boa").id, *by("miu"))
+    stranger, boa, miu = identity("stranger"), identity("boa"), identity("miu")
+    held = held.admit(stranger.certificate, "stranger", *by("boa")).promote(stranger.id, *by("miu"))
+    held = held.admit(identity("x").certificate, "x", *by("stranger"))
+    seq, prev = max((said.seq, key) for key, said in held._said.items() if said.signer == miu.id)
+    word = Demoted(swarm=held.swarm, signer=miu.id, seq=seq + 1, prev=prev, node=boa.id)
+    held = hear(held, [(word, statements.sign(word, miu.sign)[1])])
+    assert stranger.id not in held.members()
+    assert identity("x").id in held.members()
+    monkeypatch.setattr(surplus, "SURPLUS_ROOM", 6)
+    flooded = hear(held, rotations(held, "naru", 2) + flood(held, "boa", 20))
+    assert flooded.members().keys() == held.members().keys() - {identity("naru").id}
+    assert roster.decode(flooded.encode()).digest == flooded.digest
+
+
 def _hostile() -> tuple[list[Roster], Told]:
     """A swarm with a former keeper, and what it, a member with many keys, and their friends say."""
     held = recoverable().promote(identity("boa").id, *by("miu"))
@@ -202,7 +254,9 @@ def told_of(held: Roster, told: Told, which: set[int]) -> Roster:
         word, one = told[number]
         key = statements.hash_of(one.statement)
         said[key], signed[key] = word, one
-    said = statements.fitting(said)
+    fitting = statements.fitting(said)
+    assert fitting is not None
+    said = fitting
     return Roster({key: signed[key] for key in said}, said, held.swarm)
 
 

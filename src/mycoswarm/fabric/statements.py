@@ -49,6 +49,8 @@ SURPLUS_ROOM = 1024
 MAX_STATEMENTS = RECOVERY_ROOM + FOUNDER_ROOM + KEEPERS_ROOM + REMOVALS_ROOM + SURPLUS_ROOM
 MAX_STATEMENT = 8 * 1024
 """Bytes of one; ours have at most 1,500."""
+MAX_PASSES = 16
+"""Rounds in which statements lose what they rest on, before the search for the end of it is given up."""
 MAX_ROTATIONS = 8
 """Keys that a machine may have had; then it leaves and joins as a new node."""
 MAX_NAME = 64
@@ -327,10 +329,13 @@ def check_set(swarm: SwarmId, said: Mapping[str, Statement]) -> Line:
     return line
 
 
-def fitting(said: Mapping[str, Statement]) -> dict[str, Statement]:
-    """Those of `said` that still fit after others of a set that did were taken away; the founding was not."""
+def fitting(said: Mapping[str, Statement]) -> dict[str, Statement] | None:
+    """Those of `said` that still fit after others of a set that did were taken away; the founding was not.
+
+    None where that is not found in MAX_PASSES.
+    """
     held = dict(said)
-    while True:
+    for _ in range(MAX_PASSES):
         rights = _Rights(held)
         kept: dict[str, Statement] = {}
         # Each after those that it hangs on.
@@ -340,6 +345,67 @@ def fitting(said: Mapping[str, Statement]) -> dict[str, Statement]:
         if len(kept) == len(held):
             return kept
         held = kept
+    return None
+
+
+class Supports:
+    """What a statement of a set that fits needs so that it fits: a choice among several, by number and hash."""
+
+    def __init__(self, said: Mapping[str, Statement]) -> None:
+        begun = founding(said.values())
+        roots = {begun.signer} | ({recovery_id(begun.recovery)} if begun.recovery else set[NodeId]())
+        promotions: dict[NodeId, list[str]] = {}
+        rotations: dict[NodeId, list[str]] = {}
+        self._appointed: dict[NodeId, str] = {}
+        self._certified: dict[NodeId, str] = {}
+        self._terms: dict[tuple[NodeId, int], str] = {}
+        for key, one in sorted(said.items(), key=lambda item: (item[1].seq, item[0])):
+            match one:
+                case Admitted():
+                    self._certified.setdefault(one.node, key)
+                    self._terms.setdefault((one.node, one.term), key)
+                case Promoted():
+                    promotions.setdefault(one.signer, []).append(key)
+                case Rotated():
+                    promotions.setdefault(one.signer, []).append(key)
+                    rotations.setdefault(one.signer, []).append(key)
+                    self._terms.setdefault((successor_of(one), 1), key)
+                case Founded():
+                    self._certified[one.signer] = key
+                    if one.recovery:
+                        self._certified[recovery_id(one.recovery)] = key
+                case Left() | Removed() | Demoted():
+                    pass
+        # In the fewest steps, each from one that was reached before: no circle supports itself.
+        _reach(said, roots, promotions, self._appointed)
+        _reach(said, set(self._certified), rotations, self._certified)
+
+    def of(self, one: Statement) -> list[str]:
+        """The statement before it, and those that admit its signer, appoint it, and began the term that it ends."""
+        found = [one.prev, self._certified.get(one.signer, "")]
+        if isinstance(one, Left):
+            found.append(self._terms.get((one.signer, one.term), ""))
+        found.append(self._appointed.get(one.signer, ""))
+        return [key for key in found if key]
+
+
+def _reach(
+    said: Mapping[str, Statement], layer: set[NodeId], steps: Mapping[NodeId, list[str]], found: dict[NodeId, str]
+) -> None:
+    """Fills in `found`, by node, the first step by which it is reached from those of `layer`."""
+    seen = set(layer)
+    ahead = sorted(layer)
+    while ahead:
+        following: list[NodeId] = []
+        for node in ahead:
+            for key in steps.get(node, ()):
+                one = said[key]
+                after = one.node if isinstance(one, Promoted) else successor_of(one) if isinstance(one, Rotated) else ""
+                if after and after not in seen:
+                    seen.add(NodeId(after))
+                    following.append(NodeId(after))
+                    found[NodeId(after)] = key
+        ahead = following
 
 
 def _chained(one: Statement, said: Mapping[str, Statement]) -> bool:

@@ -15,8 +15,9 @@ displaces his own words only, and the few that an honest machine has are always 
 than two stay: two already void each other.
 
 What a cut leaves is a set that fits, and cutting it again changes nothing. While nobody's authority changes, cutting
-is exact: what is displaced in one set is displaced in each that holds it, so merging stays associative. Where a later
-merge gives effect to words that were cut before, they come back from whoever still holds them.
+is exact: what is displaced in one set is displaced in each that holds it, so merging stays associative. Where a merge
+changes it (gives effect to words that were cut elsewhere, or cuts a keeper's own end), the way may matter for surplus:
+everybody who goes on meeting comes to one set, but words that nobody holds any more are gone.
 
 What remains possible: a keeper in office, or a thief with its key, can fill the keepers' room, and the removals' room
 with removals, and tell two halves of a swarm so much that they cannot merge; until the founder or the recovery key
@@ -44,6 +45,7 @@ from mycoswarm.fabric.statements import (
     Removed,
     Rotated,
     Statement,
+    Supports,
     fitting,
     founding,
     successor_of,
@@ -67,7 +69,11 @@ def cut(said: Mapping[str, Statement], authority: Authority) -> dict[str, Statem
             ordered = sorted((key not in first, said[key].seq, key) for key in keys)
             queue.extend((signer not in known, place, signer, key) for place, (_, _, key) in enumerate(ordered))
         dropped.update(key for *_, key in sorted(queue)[SURPLUS_ROOM:])
-    return fitting({key: one for key, one in said.items() if key not in dropped}) if dropped else dict(said)
+    if not dropped:
+        return dict(said)
+    kept = fitting({key: one for key, one in said.items() if key not in dropped})
+    # Words that rest on each other in so long a row are nobody's honest ones, and not worth the work.
+    return {key: said[key] for key in effective - dropped} if kept is None else kept
 
 
 def check_room(said: Mapping[str, Statement], authority: Authority) -> None:
@@ -104,16 +110,23 @@ def occupied(said: Mapping[str, Statement], authority: Authority) -> tuple[int, 
 
 
 def _effective(said: Mapping[str, Statement], authority: Authority) -> set[str]:
-    """What counts, what that names, and what these hang on."""
-    named = [key for key, one in said.items() if isinstance(one, Founded)]
+    """What counts, what that names, and what these cannot do without."""
+    wanted = [key for key, one in said.items() if isinstance(one, Founded)]
     for key in authority.relied:
-        named.append(key)
+        wanted.append(key)
         match said[key]:
             case Removed(last=other) | Demoted(last=other) | Promoted(after=other) if other in said:
-                named.append(other)
+                wanted.append(other)
             case _:
                 pass
-    return _with_past(said, named)
+    supports = Supports(said)
+    found: set[str] = set()
+    while wanted:
+        key = wanted.pop()
+        if key not in found:
+            found.add(key)
+            wanted.extend(supports.of(said[key]))
+    return found
 
 
 def _with_past(said: Mapping[str, Statement], keys: Iterable[str]) -> set[str]:
