@@ -408,16 +408,3 @@ def test_of_two_rotations_of_one_key_neither_holds() -> None:
     both = rotate(held, "naru", "naru1").merge(rotate(held, "naru", "thief"))
     assert names(both) == ["boa", "miu", "uncho"]
     assert both.forked() == (identity("naru").id,)
-
-
-def test_a_full_roster_still_lets_somebody_be_removed(monkeypatch: pytest.MonkeyPatch) -> None:
-    held = recoverable()
-    monkeypatch.setattr(roster, "MAX_STATEMENTS", len(held) + roster.RESERVED)
-    for act in (lambda: admit(held, "x"), lambda: promote(held, "boa"), lambda: rotate(held, "boa", "boa2")):
-        with pytest.raises(Refused, match="full"):
-            act()
-    assert names(remove(held, "boa")) == ["miu", "naru", "uncho"]
-    # Nor does it keep the owner from taking the swarm back.
-    key = recovery_key()
-    saved = held.recover(identity("naru").id, (identity("miu").id,), key.id, key.sign)
-    assert (names(saved), saved.keepers()) == (["boa", "naru", "uncho"], (identity("naru").id,))

@@ -5,8 +5,10 @@ had: once everybody has heard everything, everybody comes to the same end.
 """
 
 import functools
+import itertools
 import random
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,10 +16,10 @@ from hypothesis import strategies as st
 
 from mycoswarm.core.errors import InvalidRequest, Refused
 from mycoswarm.core.ids import NodeId, SwarmId
-from mycoswarm.fabric import roster
+from mycoswarm.fabric import roster, surplus
 from mycoswarm.fabric.identity import Identity
 from mycoswarm.fabric.roster import Roster
-from mycoswarm.fabric.statements import Admitted, Demoted, Left, Promoted, Removed, Rotated, Statement
+from mycoswarm.fabric.statements import Admitted, Demoted, Left, Promoted, Removed, Rotated, Statement, rotation_text
 from tests.fabric.keys import identity, recovery_key, with_statement
 
 MACHINES = 6
@@ -126,6 +128,8 @@ class World:
                 one.copy = self.versions[chance % len(self.versions)]
             case "theft":
                 self._theft(one, other, chance)
+            case "flood":
+                self._flood(one, other, chance)
             case _:
                 raise AssertionError(act)
 
@@ -160,6 +164,56 @@ class World:
             self.thefts.append(Theft(key.id, outsider.id, self.removals.get(key.id, 0)))
         elif isinstance(word, Removed):
             self.removals[target] = self.removals.get(target, 0) + 1
+
+    def _flood(self, one: Machine, other: Machine, chance: int) -> None:
+        """A key of `one` says much on any branch of its chain, and tells it `other`."""
+        if other.copy is None:
+            return
+        key = one.keys[chance % len(one.keys)]
+        new = identity(f"flood{chance % 2}")
+        swarm = other.copy.swarm
+        for number in range(2 + chance % 4):
+            said = other.copy._said
+            mine = [("", -1), *((name, word.seq) for name, word in said.items() if word.signer == key.id)]
+            prev, seq = mine[(chance + number * (chance % 3)) % len(mine)]
+            place: dict[str, Any] = {"swarm": swarm, "signer": key.id, "seq": seq + 1, "prev": prev}
+            target = self.machines[(chance + number) % MACHINES].key.id
+            words: list[Statement] = [
+                Rotated(**place, certificate=new.certificate, proof=new.sign(rotation_text(swarm, key.id))),
+                Demoted(**place, node=target, last=f"{number}"),
+                Left(**place, term=1),
+                Promoted(**place, node=new.id),
+                Admitted(**place, node=new.id, name=f"f{number}", certificate=new.certificate, term=1),
+            ]
+            try:
+                other.copy = self.saw(with_statement(other.copy, words[(chance // 3) % 5], key))
+            except InvalidRequest:
+                continue
+
+
+def flooded(steps: list[Step], seed: int, room: int) -> None:
+    """With so little room that much is cut: who meets whom, each with each, and all come to one end."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(surplus, "SURPLUS_ROOM", room)
+        world = World()
+        for step in steps:
+            world.step(*step)
+        chance = random.Random(seed)
+        nodes = [machine.copy for machine in world.machines if machine.copy is not None]
+        nodes += chance.choices(world.versions, k=3)
+        pairs = list(itertools.permutations(range(len(nodes)), 2))
+        for _ in range(3):
+            chance.shuffle(pairs)
+            for one, other in pairs:
+                merged = nodes[one].merge(nodes[other])
+                assert merged.encode() == nodes[other].merge(nodes[one]).encode()
+                nodes[one] = nodes[other] = merged
+        assert len({node.encode() for node in nodes}) == 1
+        end = nodes[0]
+        read = roster.decode(end.encode())
+        assert (read.members(), read.keepers(), read.encode()) == (end.members(), end.keepers(), end.encode())
+        assert set(end.keepers()) <= end.members().keys()
+        assert not end.expelled() & end.members().keys()
 
 
 def play(steps: list[Step], seed: int) -> None:
@@ -222,6 +276,7 @@ _ACTS = (
     *("remove", "demote", "rotate", "backup") * 2,
     *("leave", "recover"),
 )
+_FLOODS = (*_ACTS, *("flood",) * 8)
 _steps = st.lists(
     st.tuples(st.sampled_from(_ACTS), st.integers(0, MACHINES - 1), st.integers(0, MACHINES - 1), st.integers(0, 99)),
     min_size=5,
@@ -241,3 +296,29 @@ def test_everybody_comes_to_the_same_end(steps: list[Step], seed: int) -> None:
 @given(_steps, st.integers(0, 1000))
 def test_everybody_comes_to_the_same_end_in_thousands_of_histories(steps: list[Step], seed: int) -> None:
     play(steps, seed)
+
+
+_hostile_steps = st.lists(
+    st.tuples(st.sampled_from(_FLOODS), st.integers(0, MACHINES - 1), st.integers(0, MACHINES - 1), st.integers(0, 99)),
+    min_size=10,
+    max_size=40,
+)
+
+
+@settings(_calm, max_examples=100)
+@given(_hostile_steps, st.integers(0, 1000))
+def test_everybody_comes_to_the_same_end_whatever_hostile_members_say(steps: list[Step], seed: int) -> None:
+    play(steps, seed)
+
+
+@settings(_calm, max_examples=150)
+@given(_hostile_steps, st.integers(0, 1000), st.integers(3, 25))
+def test_everybody_comes_to_the_same_end_where_room_is_short(steps: list[Step], seed: int, room: int) -> None:
+    flooded(steps, seed, room)
+
+
+@pytest.mark.long
+@settings(_calm, max_examples=2000)
+@given(_hostile_steps, st.integers(0, 1000), st.integers(3, 25))
+def test_everybody_comes_to_the_same_end_in_thousands_of_floods(steps: list[Step], seed: int, room: int) -> None:
+    flooded(steps, seed, room)

@@ -19,9 +19,9 @@ Rules of this package:
 - A new roster takes effect in one place and one order: `trust`. `admission` lets others in, `entry` is the way in.
 - Announcements and addresses are hints: a dialled node must show the certificate that the roster holds for its id.
 - Only addresses of the local network are dialled, and those that the owner typed: `reach`, and once more at the socket.
-- `roster` (with `statements` and `authority`), `recovery`, `pairing`, `comparing`, `membership` (with `peer` and
-  `awareness`), `reach`, `flood`, `doorway`, `allowance`, `wire`, `codes` and `words` do no I/O: events and `now` in,
-  commands out. Sockets and files are in the modules that say [io].
+- `roster` (with `statements`, `authority` and `surplus`), `recovery`, `pairing`, `comparing`, `membership` (with `peer`
+  and `awareness`), `reach`, `flood`, `doorway`, `allowance`, `wire`, `codes` and `words` do no I/O: events and `now`
+  in, commands out. Sockets and files are in the modules that say [io].
 - Ages are taken from the receiver's monotonic clock; a wrong date on any machine changes nothing.
 - The rest of the program imports `service.Fabric` and `transport.Transport`; the other modules are this package's own.
 """

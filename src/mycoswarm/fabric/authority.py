@@ -25,7 +25,7 @@ Of two rotations of one key neither gives a successor: only one of them can be b
 """
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -80,13 +80,15 @@ class Authority(msgspec.Struct, frozen=True):
     """keepers: those whose time goes on, most senior first; the recovery key, whose time never ends, is not among them.
 
     counting: hashes of the statements that count as a keeper's. removed: each with the last of its statements that
-    count, by every removal.
+    count, by every removal. relied: those on which this outcome rests, besides what nodes say to end their own time:
+    what counts, and the removals and demotions that were accepted with all that gave the right to say them.
     """
 
     recovery: NodeId | None
     keepers: tuple[NodeId, ...]
     counting: frozenset[str]
     removed: Mapping[NodeId, tuple[str, ...]]
+    relied: frozenset[str]
 
 
 def sole_rotations(said: Mapping[str, Statement]) -> dict[NodeId, str]:
@@ -112,6 +114,8 @@ class _Court:
         self._rotations = frozenset(sole_rotations(said).values())
         self._by_signer: dict[NodeId, list[str]] = {}
         self._ends: dict[NodeId, list[End]] = {}
+        # What an end was accepted by may itself fall later, to a junior's word; the end stands, so it must stay known.
+        self._relied: set[str] = set()
         # By identity: the appointment itself is in the value, so that no other one can take its number.
         self._spans: dict[int, tuple[Appointment, int, Span]] = {}
         begun = founding(said.values())
@@ -144,7 +148,9 @@ class _Court:
             ):
                 keepers.append(appointment.keeper)
         removed = {node: tuple(lasts) for node, lasts in removals.items()}
-        return Authority(self._recovery, tuple(keepers), frozenset(counting), removed)
+        return Authority(
+            self._recovery, tuple(keepers), frozenset(counting), removed, frozenset(counting | self._relied)
+        )
 
     def _walk(self, removals: dict[NodeId, list[str]] | None) -> tuple[list[Appointment], set[str]]:
         """Every appointment that holds, most senior first, and what counts under them.
@@ -182,6 +188,7 @@ class _Court:
                     judged.add(key)
                     if not self._undermines(one, now):
                         self._end(one.node, End(key, one.last, isinstance(one, Removed)))
+                        self._relied.update((key, *_steps(now)))
                         if isinstance(one, Removed):
                             removals.setdefault(one.node, []).append(one.last)
                 appoints = isinstance(one, Promoted) or key in self._rotations
@@ -238,3 +245,10 @@ class _Court:
     def _goes_on(self, appointment: Appointment) -> bool:
         ends = self._ends.get(appointment.keeper, ())
         return not any(end.final or end.said not in appointment.lifts for end in ends)
+
+
+def _steps(appointment: Appointment) -> Iterator[str]:
+    """The promotions and rotations that gave it."""
+    while appointment.by is not None:
+        yield appointment.said
+        appointment = appointment.by

@@ -2,13 +2,16 @@
 
 A set of signed statements (`statements`), each signer's own hash-chained to the one before, and what follows from them
 (`authority`). Merging two rosters is the union of their statements, so the order in which news arrive never matters;
-nothing that was signed is ever lost, and two statements of one signer on the same place of its chain (a restored
+nothing that has effect is ever lost, and two statements of one signer on the same place of its chain (a restored
 backup, a stolen key) are both kept and reported.
 
-    statements ──▶ do they fit together? ──▶ whose count? ──▶ who is a member, who a keeper
+    statements ──▶ do they fit together? ──▶ whose count? ──▶ is there room? ──▶ who is a member, who a keeper
+                                                  ▲                 │
+                                                  └── surplus cut ──┘
 
 A statement that its signer had no right to make is kept without effect, because the right may come or go with a later
-merge; one that could have effect in no merge refuses the whole roster it came in. See `statements` for the line.
+merge, as far as there is room for such (`surplus`); one that could have effect in no merge refuses the whole roster it
+came in. See `statements` for the line.
 """
 
 import hashlib
@@ -22,6 +25,8 @@ from mycoswarm.fabric import statements
 from mycoswarm.fabric.authority import judge, sole_rotations
 from mycoswarm.fabric.identity import certified_id
 from mycoswarm.fabric.statements import (
+    FOUNDER_ROOM,
+    KEEPERS_ROOM,
     MAX_ROTATIONS,
     MAX_STATEMENTS,
     Admitted,
@@ -44,16 +49,17 @@ from mycoswarm.fabric.statements import (
     successor_of,
     verify_all,
 )
+from mycoswarm.fabric.surplus import check_room, cut, occupied
 
 __all__ = ["FORMAT", "MAX_BYTES", "Member", "Roster", "Sign", "check_name", "decode", "found", "founder_of"]
 
 FORMAT = 2
 """1 knew neither recovery key nor other keepers than the founder; it is read, and written as 2."""
-MAX_BYTES = 6 * 1024 * 1024
-"""A roster with MAX_STATEMENTS admissions has about 3.2 MB."""
+MAX_BYTES = 14 * 1024 * 1024
+"""A roster with MAX_STATEMENTS admissions has about 7.2 MB."""
 RESERVED = 64
-"""Statements that only removals, demotions, farewells and the recovery key may still add: a full roster must protect
-nobody."""
+"""Statements of the founder's and of the keepers' room that only removals and demotions may still add: a full roster
+must protect nobody."""
 
 
 class _Format(msgspec.Struct, frozen=True):
@@ -87,13 +93,19 @@ class Roster:
     def __init__(self, signed: Mapping[str, Signed], said: Mapping[str, Statement], swarm: SwarmId) -> None:
         """For this module only: everything outside comes through `found` and `decode`, which verify.
 
-        Raises InvalidRequest where the statements do not fit together.
+        Raises InvalidRequest where the statements do not fit together, or more have effect than there is room for.
         """
         self.swarm = swarm
-        self._signed = dict(sorted(signed.items()))
-        self._said = {key: said[key] for key in self._signed}
+        self._said = {key: said[key] for key in sorted(signed)}
         self._line = check_set(swarm, self._said)
         self._authority = judge(self._said, self._line)
+        # What is cut had no effect, but may have been an end to something: until nothing changes any more.
+        while len(kept := cut(self._said, self._authority)) < len(self._said):
+            self._said = {key: kept[key] for key in sorted(kept)}
+            self._line = check_set(swarm, self._said)
+            self._authority = judge(self._said, self._line)
+        check_room(self._said, self._authority)
+        self._signed = {key: signed[key] for key in self._said}
         self._founding = founding(self._said.values())
         self._members = self._belonging()
         self._keepers = tuple(node for node in self._authority.keepers if node in self._members)
@@ -210,7 +222,7 @@ class Roster:
         """With one more member (or one admitted again). Raises Refused, InvalidRequest."""
         node = certified_id(certificate)
         self.must_be_keeper(signer)
-        self._must_have_room()
+        self._must_have_room(signer)
         self.may_come(node)
         terms = [said.term for said in self._said.values() if isinstance(said, Admitted) and said.node == node]
         if node == founder_of(self.swarm) or self._is_successor(node):
@@ -240,7 +252,8 @@ class Roster:
             raise Refused("this machine has taken a new key", "remove it under its new identity")
         seq, prev = self._next(signer)
         new = self._with(
-            Removed(swarm=self.swarm, signer=signer, seq=seq, prev=prev, node=node, last=self._last(node)), sign
+            Removed(swarm=self.swarm, signer=signer, seq=seq, prev=prev, node=node, last=self._last_counting(node)),
+            sign,
         )
         return new if node in new.expelled() else _without_effect()
 
@@ -260,8 +273,7 @@ class Roster:
         return self if node in self._keepers else self._promote(node, signer, sign)
 
     def _promote(self, node: NodeId, signer: NodeId, sign: Sign) -> "Roster":
-        if signer != self.recovery:
-            self._must_have_room()
+        self._must_have_room(signer)
         ends = [
             key
             for key, said in self._said.items()
@@ -294,7 +306,8 @@ class Roster:
             )
         seq, prev = self._next(signer)
         new = self._with(
-            Demoted(swarm=self.swarm, signer=signer, seq=seq, prev=prev, node=node, last=self._last(node)), sign
+            Demoted(swarm=self.swarm, signer=signer, seq=seq, prev=prev, node=node, last=self._last_counting(node)),
+            sign,
         )
         return new if node not in new._keepers else _without_effect()
 
@@ -307,7 +320,7 @@ class Roster:
         """
         if node not in self._members:
             raise Refused("only a member of a swarm takes a new key", "a node without a swarm just starts as a new one")
-        self._must_have_room()
+        self._must_have_room(node)
         if self._rotations_of(node) >= MAX_ROTATIONS:
             raise Refused(
                 f"this machine has changed its key {MAX_ROTATIONS} times already",
@@ -356,11 +369,11 @@ class Roster:
         return held._promote(node, signer, sign)
 
     def merge(self, other: "Roster") -> "Roster":
-        """All that either holds. Idempotent, commutative, associative.
+        """All that either holds, but for surplus beyond its room. Idempotent, commutative, associative: see `surplus`.
 
         Raises:
             Refused: another swarm's.
-            InvalidRequest: both together are more than a roster may hold, or tell of two foundings.
+            InvalidRequest: more has effect in both together than there is room for, or they tell of two foundings.
         """
         if other.swarm != self.swarm:
             raise Refused("the roster of another swarm is not merged")
@@ -388,10 +401,16 @@ class Roster:
             return "no keeper is left: `mycoswarm keeper recover` makes this machine one by the recovery phrase"
         return "run it on " + " or ".join(self._members[keeper].name for keeper in self._keepers)
 
-    def _must_have_room(self) -> None:
-        if len(self) >= MAX_STATEMENTS - RESERVED:
+    def fullness(self) -> float:
+        """The share that is taken of the room for the founder's words, or for the other keepers': the larger one."""
+        _, founder, keepers, _ = occupied(self._said, self._authority)
+        return max(founder / (FOUNDER_ROOM - RESERVED), keepers / (KEEPERS_ROOM - RESERVED))
+
+    def _must_have_room(self, signer: NodeId) -> None:
+        """Raises Refused where only removals and demotions of keepers may still be added."""
+        if signer in self._authority.keepers and self.fullness() >= 1:
             raise Refused(
-                f"the roster is full: it holds {len(self)} of {MAX_STATEMENTS} changes",
+                f"the roster is full: it holds {len(self)} changes",
                 "found a new swarm with `mycoswarm leave` and `mycoswarm invite`, and let the machines join it",
             )
 
@@ -416,6 +435,13 @@ class Roster:
             weight[key] = weight[self._said[key].prev] + (key in relied)
         return max(mine, key=lambda one: (weight[one[1]], one), default=(0, ""))[1]
 
+    def _last_counting(self, node: NodeId) -> str:
+        """Of the same branch, the newest that counts: what is without effect needs no room among what has."""
+        key = self._last(node)
+        while key and key not in self._authority.relied and not isinstance(self._said[key], Founded):
+            key = self._said[key].prev
+        return key
+
     def _is_successor(self, node: NodeId) -> bool:
         return any(isinstance(said, Rotated) and successor_of(said) == node for said in self._said.values())
 
@@ -430,7 +456,10 @@ class Roster:
 
     def _with(self, statement: Statement, sign: Sign) -> "Roster":
         key, signed = statements.sign(statement, sign)
-        return Roster({**self._signed, key: signed}, {**self._said, key: statement}, self.swarm)
+        new = Roster({**self._signed, key: signed}, {**self._said, key: statement}, self.swarm)
+        if key not in new._said:
+            raise Refused("this machine has said more than the roster has room for", "a keeper can remove it")
+        return new
 
     def _belonging(self) -> dict[NodeId, Member]:
         """Who was admitted by words that count, or succeeds such a one; and has not left, been removed or replaced."""

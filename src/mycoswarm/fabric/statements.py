@@ -9,20 +9,22 @@
     Rotated   the node itself      another key takes its place for ever; that key has proven that it wants to
 
 Rules of this file: everything that enters is verified here and nowhere else, and refuses all that it came with when it
-does not fit. A set fits when every statement is signed by its signer, hangs on its signer's chain and rests only on
-others *that are there*; so what two sets hold together fits as well, and merging cannot depend on order. Whether a
-signer had the right to say what it said is another question, since a later merge may take that right away or give it:
-statements without right are kept, without effect (`authority`). What is refused is what could never have effect in any
-merge: words of a keeper by a node that no chain of promotions leads to, from the founder or the recovery key.
+does not fit. A set fits when every statement is signed by its signer, hangs on its signer's chain and has what gives
+it a chance *there*; so what two sets hold together fits as well, and merging cannot depend on order. Whether a signer
+had the right to say what it said is another question, since a later merge may take that right away or give it:
+statements without right are without effect (`authority`), and kept as far as there is room for such (`surplus`). What
+is refused is what could never have effect in any merge: words of a keeper by a node that no chain of promotions leads
+to, from the founder or the recovery key.
+
+What a statement names (`last`, `after`, `lifts`) may be missing, since room for what has no effect is bounded. Who
+names a missing one, or another node's, as the last that counts leaves nothing counting; nothing follows a missing one.
 
 A node that was never a keeper has nothing to say but farewells, each of a later term than the one before, and one
-rotation, at most MAX_ROTATIONS of them in a line; together such nodes hold at most half of a roster's room, so that
-they cannot keep the keepers from speaking. Bytes are bounded before anything is parsed.
+rotation, at most MAX_ROTATIONS of them in a line. Bytes are bounded before anything is parsed.
 """
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated
 
 import msgspec
@@ -34,14 +36,21 @@ from mycoswarm.core.errors import InvalidRequest
 from mycoswarm.core.ids import NodeId, SwarmId
 from mycoswarm.fabric.identity import MAX_CERTIFICATE, SIGNING, certified_id, node_id_of, verify
 
-MAX_STATEMENTS = 2048
-"""64 members with some twenty changes of each, or 256 with eight."""
+RECOVERY_ROOM = 256
+"""Statements of the recovery key. Nobody else's come into this room, so nobody can keep the owner's phrase from it."""
+FOUNDER_ROOM = 2048
+"""Statements with effect of the founder, under whatever key: 64 members with some thirty changes of each."""
+KEEPERS_ROOM = 1024
+"""Statements with effect of all other keepers together, and what they name."""
+REMOVALS_ROOM = 256
+"""Their removals and demotions, when those do not find room there."""
+SURPLUS_ROOM = 1024
+"""All else: farewells, rotations, and what has no effect."""
+MAX_STATEMENTS = RECOVERY_ROOM + FOUNDER_ROOM + KEEPERS_ROOM + REMOVALS_ROOM + SURPLUS_ROOM
 MAX_STATEMENT = 8 * 1024
 """Bytes of one; ours have at most 1,500."""
-MAX_UNAPPOINTED = MAX_STATEMENTS // 2
-"""Statements of all nodes together that were never keepers: the other half is always the keepers'."""
-MAX_SAID = 32
-"""Statements of one node that was never a keeper: a few branches (restored backups) of a few farewells."""
+MAX_PASSES = 16
+"""Rounds in which statements lose what they rest on, before the search for the end of it is given up."""
 MAX_ROTATIONS = 8
 """Keys that a machine may have had; then it leaves and joins as a new node."""
 MAX_NAME = 64
@@ -243,7 +252,7 @@ def founding(said: Iterable[Statement]) -> Founded:
 
 
 Span = tuple[int, int] | None
-"""Where some statements of one signer lie in a `Line`: the first and the last; None where one is the empty one."""
+"""Where some statements lie in a `Line`: the first and the last; None where one is empty or missing."""
 
 
 class Line:
@@ -279,14 +288,14 @@ class Line:
         return len(self._entered)
 
     def up_to(self, key: str, last: str) -> bool:
-        """Whether `key` is `last` or was said before it, by the same signer; nothing is up to the empty one."""
-        if not last:
+        """Whether `key` is `last` or was said before it, by the same signer; nothing is up to a missing one."""
+        if last not in self._entered:
             return False
         return self._entered[key] <= self._entered[last] < self._ended[key]
 
     def span(self, lasts: Iterable[str]) -> Span:
-        """What `reaches` compares with: where these statements, all of one signer, lie."""
-        places = [self._entered[last] if last else None for last in lasts]
+        """What `reaches` compares with: where these statements lie."""
+        places = [self._entered.get(last) for last in lasts]
         if None in places:
             return None
         known = [place for place in places if place is not None]
@@ -298,114 +307,159 @@ class Line:
 
     def after(self, key: str, first: str) -> bool:
         """Whether `key` was said after `first`, by the same signer; everything is after the empty one."""
-        return not first or (key != first and self.up_to(first, key))
+        return not first or (first in self._entered and key != first and self.up_to(first, key))
 
 
 def check_set(swarm: SwarmId, said: Mapping[str, Statement]) -> Line:
     """The rules that concern several statements. Raises InvalidRequest."""
-    if len(said) > MAX_STATEMENTS:
-        raise InvalidRequest(f"a roster holds at most {MAX_STATEMENTS} statements")
     for one in said.values():
         if one.swarm != swarm:
             raise InvalidRequest("the roster holds a statement about another swarm")
-        _check_chained(one, said)
+        if not _chained(one, said):
+            raise InvalidRequest("the roster holds a statement that does not follow from its signer's last")
     begun = founding(said.values())
     if begun.signer != founder_of(swarm):
         raise InvalidRequest("the roster holds a founding that is not by the node that the swarm is named by")
-    recovery = recovery_id(begun.recovery) if begun.recovery else None
     line = Line(said)
     if len(line) != len(said):
         raise InvalidRequest("the roster holds a statement that does not follow from its signer's last")
-    appointed = _ever_appointed(begun, recovery, said.values())
-    known = _ever_members(begun, said.values())
-    terms = {(begun.signer, 1)}
-    for one in said.values():
-        if isinstance(one, Admitted):
-            terms.add((one.node, one.term))
-        elif isinstance(one, Rotated):
-            terms.add((successor_of(one), 1))
-    for key, one in said.items():
-        _check_right(key, one, said, recovery, appointed, known, terms)
-    others = Counter(one.signer for one in said.values() if one.signer not in appointed)
-    if others and (max(others.values()) > MAX_SAID or others.total() > MAX_UNAPPOINTED):
-        raise InvalidRequest("the roster holds more statements of ordinary members than they have reason for")
+    rights = _Rights(said)
+    if not all(rights.allow(one) for one in said.values()):
+        raise InvalidRequest("the roster holds a statement that its signer had no right to make")
     return line
 
 
-def _check_chained(one: Statement, said: Mapping[str, Statement]) -> None:
-    if one.seq == 0:
-        chained = one.prev == ""
-    else:
-        before = said.get(one.prev)
-        chained = (
-            before is not None
-            and before.signer == one.signer
-            and before.seq == one.seq - 1
-            # With a rotation a key has said its last word.
-            and not isinstance(before, Rotated)
-        )
-    if not chained:
-        raise InvalidRequest("the roster holds a statement that does not follow from its signer's last")
+def fitting(said: Mapping[str, Statement]) -> dict[str, Statement] | None:
+    """Those of `said` that still fit after others of a set that did were taken away; the founding was not.
+
+    None where that is not found in MAX_PASSES.
+    """
+    held = dict(said)
+    for _ in range(MAX_PASSES):
+        rights = _Rights(held)
+        kept: dict[str, Statement] = {}
+        # Each after those that it hangs on.
+        for key, one in sorted(held.items(), key=lambda item: item[1].seq):
+            if _chained(one, kept) and rights.allow(one):
+                kept[key] = one
+        if len(kept) == len(held):
+            return kept
+        held = kept
+    return None
 
 
-def _check_right(
-    key: str,
-    one: Statement,
-    said: Mapping[str, Statement],
-    recovery: NodeId | None,
-    appointed: Collection[NodeId],
-    known: Collection[NodeId],
-    terms: Collection[tuple[NodeId, int]],
+class Supports:
+    """What a statement of a set that fits needs so that it fits: a choice among several, by number and hash."""
+
+    def __init__(self, said: Mapping[str, Statement]) -> None:
+        begun = founding(said.values())
+        roots = {begun.signer} | ({recovery_id(begun.recovery)} if begun.recovery else set[NodeId]())
+        promotions: dict[NodeId, list[str]] = {}
+        rotations: dict[NodeId, list[str]] = {}
+        self._appointed: dict[NodeId, str] = {}
+        self._certified: dict[NodeId, str] = {}
+        self._terms: dict[tuple[NodeId, int], str] = {}
+        for key, one in sorted(said.items(), key=lambda item: (item[1].seq, item[0])):
+            match one:
+                case Admitted():
+                    self._certified.setdefault(one.node, key)
+                    self._terms.setdefault((one.node, one.term), key)
+                case Promoted():
+                    promotions.setdefault(one.signer, []).append(key)
+                case Rotated():
+                    promotions.setdefault(one.signer, []).append(key)
+                    rotations.setdefault(one.signer, []).append(key)
+                    self._terms.setdefault((successor_of(one), 1), key)
+                case Founded():
+                    self._certified[one.signer] = key
+                    if one.recovery:
+                        self._certified[recovery_id(one.recovery)] = key
+                case Left() | Removed() | Demoted():
+                    pass
+        # In the fewest steps, each from one that was reached before: no circle supports itself.
+        _reach(said, roots, promotions, self._appointed)
+        _reach(said, set(self._certified), rotations, self._certified)
+
+    def of(self, one: Statement) -> list[str]:
+        """The statement before it, and those that admit its signer, appoint it, and began the term that it ends."""
+        found = [one.prev, self._certified.get(one.signer, "")]
+        if isinstance(one, Left):
+            found.append(self._terms.get((one.signer, one.term), ""))
+        found.append(self._appointed.get(one.signer, ""))
+        return [key for key in found if key]
+
+
+def _reach(
+    said: Mapping[str, Statement], layer: set[NodeId], steps: Mapping[NodeId, list[str]], found: dict[NodeId, str]
 ) -> None:
-    """That `one` could have effect in some merge."""
-    match one:
-        case Founded():
-            allowed = one.seq == 0
-        case Left():
-            before = said.get(one.prev)
-            allowed = (one.signer, one.term) in terms and (
-                one.signer in appointed or not isinstance(before, Left) or before.term < one.term
-            )
-        case Rotated():
-            allowed = one.signer in known
-        case Admitted():
-            allowed = one.signer in appointed and recovery != one.node
-        case Removed():
-            allowed = one.signer in appointed and one.node not in (one.signer, recovery)
-        case Promoted():
-            allowed = one.signer in appointed and one.node not in (one.signer, recovery)
-        case Demoted():
-            allowed = one.signer in appointed and one.node != recovery
-    # The founder's chain hangs on the founding: a branch beside it could not be told from the first one.
-    if one.seq == 0 and not isinstance(one, Founded) and one.signer == founder_of(one.swarm):
-        allowed = False
-    if not allowed:
-        raise InvalidRequest("the roster holds a statement that its signer had no right to make")
-    for named, node in _named(one):
-        other = said.get(named)
-        if other is None or other.signer != node:
-            raise InvalidRequest("the roster holds a statement about another that is not there")
-    if isinstance(one, Promoted):
-        for lifted in one.lifts:
-            match said.get(lifted):
-                case Demoted(node=node):
-                    fits = node == one.node
-                case Left(signer=signer):
-                    fits = signer == one.node
-                case _:
-                    fits = False
-            if not fits:
-                raise InvalidRequest("the roster holds a statement about another that is not there")
+    """Fills in `found`, by node, the first step by which it is reached from those of `layer`."""
+    seen = set(layer)
+    ahead = sorted(layer)
+    while ahead:
+        following: list[NodeId] = []
+        for node in ahead:
+            for key in steps.get(node, ()):
+                one = said[key]
+                after = one.node if isinstance(one, Promoted) else successor_of(one) if isinstance(one, Rotated) else ""
+                if after and after not in seen:
+                    seen.add(NodeId(after))
+                    following.append(NodeId(after))
+                    found[NodeId(after)] = key
+        ahead = following
 
 
-def _named(one: Statement) -> Iterator[tuple[str, NodeId]]:
-    """The statements that `one` names, and whose they must be."""
-    match one:
-        case Removed(node=node, last=named) | Demoted(node=node, last=named) | Promoted(node=node, after=named):
-            if named:
-                yield named, node
-        case _:
-            return
+def _chained(one: Statement, said: Mapping[str, Statement]) -> bool:
+    if one.seq == 0:
+        return one.prev == ""
+    before = said.get(one.prev)
+    return (
+        before is not None
+        and before.signer == one.signer
+        and before.seq == one.seq - 1
+        # With a rotation a key has said its last word.
+        and not isinstance(before, Rotated)
+    )
+
+
+class _Rights:
+    """Which statements could have effect in some merge. More statements never make it fewer."""
+
+    def __init__(self, said: Mapping[str, Statement]) -> None:
+        self._said = said
+        begun = founding(said.values())
+        self._founder = begun.signer
+        self._recovery = recovery_id(begun.recovery) if begun.recovery else None
+        self._appointed = _ever_appointed(begun, self._recovery, said.values())
+        self._known = _ever_members(begun, said.values())
+        # With these there is a certificate to verify the signer's statements by.
+        self._terms = {(begun.signer, 1)}
+        for one in said.values():
+            if isinstance(one, Admitted):
+                self._terms.add((one.node, one.term))
+            elif isinstance(one, Rotated):
+                self._terms.add((successor_of(one), 1))
+        self._certified = {node for node, _ in self._terms} | {self._recovery}
+
+    def allow(self, one: Statement) -> bool:
+        if one.signer not in self._certified:
+            return False
+        # The founder's chain hangs on the founding: a branch beside it could not be told from the first one.
+        if one.seq == 0 and one.signer == self._founder and not isinstance(one, Founded):
+            return False
+        keeper = one.signer in self._appointed
+        match one:
+            case Founded():
+                return one.seq == 0
+            case Left():
+                before = self._said.get(one.prev)
+                later = not isinstance(before, Left) or before.term < one.term
+                return (one.signer, one.term) in self._terms and (keeper or later)
+            case Rotated():
+                return one.signer in self._known
+            case Admitted() | Demoted():
+                return keeper and one.node != self._recovery
+            case Removed() | Promoted():
+                return keeper and one.node not in (one.signer, self._recovery)
 
 
 def _ever_appointed(begun: Founded, recovery: NodeId | None, said: Iterable[Statement]) -> set[NodeId]:

@@ -36,7 +36,6 @@ from mycoswarm.fabric import membership, recovery, roster, tls
 from mycoswarm.fabric.files import keep
 from mycoswarm.fabric.identity import Identity, adopt_next, drop_next, load_or_create, pending_next, prepare_next
 from mycoswarm.fabric.roster import Roster
-from mycoswarm.fabric.statements import MAX_STATEMENTS
 from mycoswarm.fabric.store import Store
 from mycoswarm.fabric.transport import PeerTransport
 from mycoswarm.fabric.wire import ROSTER_PATH
@@ -219,12 +218,12 @@ class Trust:
                     "`mycoswarm keeper add NODE` makes another one, so that its loss does not close the swarm",
                 )
             )
-        if len(held) > MAX_STATEMENTS * NEARLY_FULL:
+        if held.fullness() > NEARLY_FULL:
             found.append(
                 Problem(
                     "roster-full",
                     "warning",
-                    f"the roster of '{held.name}' holds {len(held)} changes; it has room for {MAX_STATEMENTS}",
+                    f"the roster of '{held.name}' holds {len(held)} changes; {held.fullness():.0%} of its room is full",
                     "once it is full nobody can be let in: found a new swarm before, and let the machines join it",
                 )
             )
