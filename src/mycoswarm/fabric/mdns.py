@@ -200,6 +200,9 @@ class Discovery(ServiceListener):
         else:
             await self._withdraw(self._zeroconf)
             await self._follow(self._zeroconf)
+            # Whoever spoke while this machine had no ear there does not say it again: ask anew.
+            await self._zeroconf.async_remove_service_listener(self)
+            await self._zeroconf.async_add_service_listener(TYPE, self)
         await self._tell()
         return True
 
