@@ -153,7 +153,7 @@ class Simulation:
         self.weather = Weather(profile, f"{seed} network")
         self.profile = profile
         self.chance = random.Random(f"{seed} shells")  # noqa: S311 - it must be repeatable, not secret
-        self.library = Library()
+        self.shelf = Library()
         self.nodes: list[Node] = []
         self.by_id: dict[NodeId, Node] = {}
         self.at: dict[str, Node] = {}
@@ -527,7 +527,7 @@ class Simulation:
 
     def _tell(self, node: Node) -> None:
         if node.roster is not None:
-            self.feed(node, self.library.told(node.roster))
+            self.feed(node, self.shelf.told(node.roster))
 
     def _gone(self, node: Node) -> None:
         node.machine = None
@@ -722,7 +722,7 @@ class Simulation:
                 return
             held = far.roster
             self.sent["Roster"] += 1
-            self.bytes["Roster"] += self.library.size(held)
+            self.bytes["Roster"] += self.shelf.size(held)
             self._request(far, node, lambda: self._merge(node, held), 0)
 
         self._request(node, far, answer, 1)
@@ -743,7 +743,7 @@ class Simulation:
     def _merge(self, node: Node, theirs: Roster) -> None:
         if node.roster is None or node.machine is None:
             return
-        merged = self.library.merge(node.roster, theirs)
+        merged = self.shelf.merge(node.roster, theirs)
         if merged.digest != node.roster.digest:
             self.take(node, merged)
 

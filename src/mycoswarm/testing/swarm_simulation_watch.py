@@ -272,7 +272,7 @@ class Watch(Watcher):
             )
 
     def _holds(self, node: Node, wanted: Roster) -> bool:
-        return node.roster is None or self.simulation.library.merge(node.roster, wanted).digest == node.roster.digest
+        return node.roster is None or self.simulation.shelf.merge(node.roster, wanted).digest == node.roster.digest
 
     def _drop(self, awaited: _Awaited, pair: Pair) -> None:
         awaited.pairs.discard(pair)
