@@ -426,8 +426,9 @@ def test_a_body_of_100_megabytes(swarm: Swarm) -> None:
             found = swarm.try_it("large_bodies", swarm.lab["eve"], home=home, path=path, size=size)
             for kind, (got, taken) in found.items():
                 assert got in refused | {0}, (path, kind, got)
-                # What is sent between the answer and the end of the connection is thrown away.
-                assert taken < size / 2, (path, kind, taken)
+                # What is sent in the half second between the answer and the end of the connection is thrown away: the
+                # quicker the machine, the more.
+                assert taken < 0.9 * size, (path, kind, taken)
 
 
 def test_ten_thousand_connections(swarm: Swarm) -> None:
