@@ -20,6 +20,7 @@ import msgspec
 from mycoswarm import __version__
 from mycoswarm.core.chat import ChatRequest, Delta, encode_delta
 from mycoswarm.core.clock import SystemClock
+from mycoswarm.core.embed import Embedded, EmbedRequest
 from mycoswarm.core.errors import InvalidRequest, MycoError, NotFound, PeerLost, Refused
 from mycoswarm.core.hardware import EngineFound, EngineKind, Report, Role
 from mycoswarm.core.health import Problem, Severity
@@ -34,6 +35,7 @@ from mycoswarm.core.tasks import TaskGroup, repeat
 from mycoswarm.core.views import (
     Admitted,
     Comparing,
+    Counted,
     Expelled,
     HealthReport,
     Invitation,
@@ -63,9 +65,9 @@ from mycoswarm.hardware.detect import detect
 from mycoswarm.models import catalog
 from mycoswarm.models.store import ModelStore
 from mycoswarm.routing import homes
-from mycoswarm.routing.executor import Executor, Work
+from mycoswarm.routing.executor import EmbedWork, Executor, Work
 from mycoswarm.routing.placement import Policy
-from mycoswarm.routing.router import CHAT_PATH, Router
+from mycoswarm.routing.router import CHAT_PATH, COUNT_PATH, EMBED_PATH, Router, Tokens
 from mycoswarm.routing.tasks import TaskBook
 from mycoswarm.telemetry import checks, process
 from mycoswarm.telemetry.health import Health, Values
@@ -137,7 +139,7 @@ class Node:
             self._executor,
             self._fabric.transport,
             self._fabric.nodes,
-            Policy(settings.prefer, settings.patience),
+            Policy(settings.prefer, settings.patience, settings.stand_in == "auto"),
             self._book,
         )
 
@@ -157,6 +159,8 @@ class Node:
             PortTaken: the peer port.
         """
         self._fabric.add_handler("POST", CHAT_PATH, self._peer_chat)
+        self._fabric.add_handler("POST", EMBED_PATH, self._peer_embed)
+        self._fabric.add_handler("POST", COUNT_PATH, self._peer_count)
         self._fabric.add_handler("POST", PULL_PATH, self._peer_pull)
         self._fabric.add_handler("POST", REMOVE_PATH, self._peer_remove)
         self._embedded = await _embedded(self._store, self._settings)
@@ -261,6 +265,12 @@ class Node:
     def chat(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
         return self._router.chat(request)
 
+    async def embed(self, request: EmbedRequest) -> Embedded:
+        return await self._router.embed(request)
+
+    async def count_tokens(self, request: ChatRequest) -> Counted:
+        return await self._router.count_tokens(request)
+
     async def pull(self, name: str, node: str) -> AsyncGenerator[Progress, None]:
         """Fetch a model of the catalogue onto the best or the named node."""
         size = catalog.find(name).size
@@ -354,6 +364,12 @@ class Node:
         async with aclosing(self._executor.chat(work)) as deltas:
             async for delta in deltas:
                 yield encode_delta(delta)
+
+    async def _peer_embed(self, request: PeerRequest) -> AsyncGenerator[bytes, None]:
+        yield msgspec.json.encode(await self._executor.embed(_asked(request.body, EmbedWork))) + b"\n"
+
+    async def _peer_count(self, request: PeerRequest) -> bytes:
+        return msgspec.json.encode(Tokens(await self._executor.count_tokens(_asked(request.body, Work))))
 
     async def _peer_pull(self, request: PeerRequest) -> AsyncGenerator[bytes, None]:
         wanted = _asked(request.body, PullBody)

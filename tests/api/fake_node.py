@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from mycoswarm.core.chat import ChatRequest, Delta, Finish, Start, Text, Usage
+from mycoswarm.core.embed import Embedded, Embedding, EmbedRequest, pack
 from mycoswarm.core.errors import Refused
 from mycoswarm.core.health import Problem
 from mycoswarm.core.ids import EngineId, ModelName, NodeId, RequestId, SwarmId
@@ -15,6 +16,7 @@ from mycoswarm.core.task import Task
 from mycoswarm.core.views import (
     Admitted,
     Comparing,
+    Counted,
     Expelled,
     HealthReport,
     Invitation,
@@ -60,6 +62,7 @@ class FakeNode:
     def __init__(self, *script: Step) -> None:
         self.script: Sequence[Step] = script or ANSWER
         self.asked: list[ChatRequest] = []
+        self.embedded: list[EmbedRequest] = []
         self.calls: list[tuple[object, ...]] = []
         self.closed = 0
         self.broken: Exception | None = None
@@ -98,6 +101,15 @@ class FakeNode:
             async for step in steps:
                 assert not isinstance(step, Progress)
                 yield step
+
+    async def embed(self, request: EmbedRequest) -> Embedded:
+        self.embedded.append(request)
+        vectors = tuple(pack((float(len(text)), 1.0)) for text in request.texts)
+        return Embedded(Embedding(vectors, 3 * len(vectors)), "minilm", NodeId("uncho"), "uncho", "minilm")
+
+    async def count_tokens(self, request: ChatRequest) -> Counted:
+        self.asked.append(request)
+        return Counted(11, True, "m", "miu")
 
     async def pull(self, name: str, node: str) -> AsyncGenerator[Progress, None]:
         self.calls.append(("pull", name, node))

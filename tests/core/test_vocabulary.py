@@ -41,7 +41,7 @@ def smallest_of(info: Any) -> Any:
             return None if info.includes_none else smallest_of(info.types[0])
         case msgspec.inspect.LiteralType():
             return info.values[0]
-        case msgspec.inspect.StrType():
+        case msgspec.inspect.StrType() | msgspec.inspect.BytesType():
             return ""
         case msgspec.inspect.BoolType():
             return False

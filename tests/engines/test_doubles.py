@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from mycoswarm.core.chat import ChatRequest, Error, Finish, Start, Text, Usage, message
+from mycoswarm.core.embed import EmbedRequest
 from mycoswarm.core.errors import Busy, EngineFailed, UnknownModel
 from mycoswarm.egress import lan_session
 from mycoswarm.engines.engine import Engine
@@ -59,7 +60,7 @@ async def test_its_models() -> None:
     _ = [step async for step in engine.load("m")]
     assert [one.state for one in await engine.models()] == ["loaded"]
     with pytest.raises(UnknownModel):
-        await engine.embed("other", ["x"])
+        await engine.embed(EmbedRequest("other", ("x",)))
 
 
 # The double of Ollama

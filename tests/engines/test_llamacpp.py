@@ -31,6 +31,7 @@ from mycoswarm.core.chat import (
     Usage,
     message,
 )
+from mycoswarm.core.embed import EmbedRequest, unpack
 from mycoswarm.core.errors import (
     Busy,
     ContextTooLong,
@@ -128,7 +129,7 @@ async def test_what_a_model_cannot_do_is_refused_and_not_ignored(tmp_path: Path)
     with pytest.raises(InvalidRequest, match="does not chat"):
         await collect(engine, msgspec.structs.replace(ASK, model="embedder"))
     with pytest.raises(InvalidRequest, match="no embedding model"):
-        await engine.embed("chat", ["a"])
+        await engine.embed(EmbedRequest("chat", ("a",)))
 
 
 async def test_a_model_that_does_not_fit_is_offered_as_unfit(tmp_path: Path) -> None:
@@ -414,7 +415,9 @@ async def test_an_embedding_model_embeds(file: ModelFile) -> None:
     """The starter's weights under another flag: no embedding model is small enough to fetch for a test."""
     embedder = msgspec.structs.replace(file, name="embedder", abilities=Abilities(chat=False, embed=True), pooled=False)
     engine = LlamaCpp(Files(embedder), context=512, slots=1)
-    one, two, again = await engine.embed("embedder", ["a cat", "the stock market fell", "a cat"])
+    made = await engine.embed(EmbedRequest("embedder", ("a cat", "the stock market fell", "a cat")))
+    one, two, again = map(unpack, made.vectors)
+    assert made.tokens >= 8
     assert len(one) == 576
     assert one == pytest.approx(again, abs=1e-3)
     assert one != pytest.approx(two, abs=1e-3)

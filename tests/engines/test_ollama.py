@@ -20,6 +20,7 @@ from mycoswarm.core.chat import (
     Usage,
 )
 from mycoswarm.core.chat import message as said
+from mycoswarm.core.embed import EmbedRequest
 from mycoswarm.core.errors import Busy, ContextTooLong, EngineFailed, InvalidRequest, Refused, UnknownModel
 from mycoswarm.core.ids import RequestId
 from mycoswarm.engines.ollama import Ollama, is_cloud
@@ -148,10 +149,10 @@ async def test_loading_and_unloading(double: OllamaDouble) -> None:
 
 async def test_embedding(double: OllamaDouble) -> None:
     async with running(double) as engine:
-        one, two, again = await engine.embed("nomic-embed-text:latest", ["a", "b", "a"])
+        one, two, again = (await engine.embed(EmbedRequest("nomic-embed-text:latest", ("a", "b", "a")))).vectors
         assert one == again != two
         with pytest.raises(EngineFailed, match="does not support embeddings"):
-            await engine.embed("gemma3:27b", ["a"])
+            await engine.embed(EmbedRequest("gemma3:27b", ("a",)))
 
 
 async def test_cloud_models_are_refused(double: OllamaDouble) -> None:
@@ -159,7 +160,7 @@ async def test_cloud_models_are_refused(double: OllamaDouble) -> None:
     async with running(double) as engine:
         for refused in (
             collect(engine, msgspec.structs.replace(ASK, model=CLOUD.name)),
-            engine.embed(CLOUD.name, ["a"]),
+            engine.embed(EmbedRequest(CLOUD.name, ("a",))),
             anext(engine.load(CLOUD.name)),  # pyright: ignore[reportArgumentType] an async generator
         ):
             with pytest.raises(Refused, match="vendor's machines"):

@@ -5,6 +5,7 @@ import pytest
 
 from mycoswarm.core.chat import ChatRequest, Delta, Error, Finish, Start, Text, Usage
 from mycoswarm.core.chat import message as said
+from mycoswarm.core.embed import EmbedRequest, unpack
 from mycoswarm.core.errors import EngineFailed, InvalidRequest, UnknownModel
 from mycoswarm.core.ids import RequestId
 from mycoswarm.engines.openai_compatible import OpenAICompatible
@@ -146,7 +147,8 @@ async def test_an_engine_closed_in_the_middle_of_an_answer() -> None:
 async def test_vectors_come_in_the_order_of_the_texts() -> None:
     async with OpenAIServer([QWEN]).running() as url:
         engine = OpenAICompatible(url)
-        assert await engine.embed("bge", ["a", "bbb"]) == [[1.0, 0.5], [3.0, 0.5]]
+        made = await engine.embed(EmbedRequest("bge", ("a", "bbb")))
+        assert [unpack(vector) for vector in made.vectors] == [[1.0, 0.5], [3.0, 0.5]]
         await engine.close()
 
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from mycoswarm.core.chat import ChatRequest, Delta
+from mycoswarm.core.embed import Embedded, EmbedRequest
 from mycoswarm.core.ids import NodeId, RequestId
 from mycoswarm.core.model import Progress
 from mycoswarm.core.node import SwarmInfo
@@ -12,6 +13,7 @@ from mycoswarm.core.task import Task
 from mycoswarm.core.views import (
     Admitted,
     Comparing,
+    Counted,
     Expelled,
     HealthReport,
     Invitation,
@@ -51,6 +53,10 @@ class NodeService(Protocol):
     def place(self, request: ChatRequest) -> Placement: ...
 
     def chat(self, request: ChatRequest) -> AsyncGenerator[Delta, None]: ...
+
+    async def embed(self, request: EmbedRequest) -> Embedded: ...
+
+    async def count_tokens(self, request: ChatRequest) -> Counted: ...
 
     def pull(self, name: str, node: str) -> AsyncGenerator[Progress, None]: ...
 

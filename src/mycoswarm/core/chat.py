@@ -23,6 +23,7 @@ MAX_REQUEST = 64 * 1024 * 1024
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "cancelled"]
 Priority = Literal["interactive", "batch"]
+Effort = Literal["low", "medium", "high"]
 
 
 class TextPart(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
@@ -115,8 +116,12 @@ class ChatRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """One request, whatever language it came in.
 
     model: as the client typed it; the router replaces it by the name on the chosen engine.
+    prompt: text that the model continues as it stands, without its chat template; `messages` is then empty.
     max_tokens: of the answer; None is as many as the context still holds.
     logprobs: how many alternatives per token; None is none.
+    parallel_tools: may one answer hold several calls; None leaves it to the model.
+    thinking: whether it shall think before it answers; None leaves it to the model. effort: how long, where it can.
+    keep: seconds that the model stays in memory afterwards; negative is for ever, None the engine's own habit.
     session: hint that requests belong to one conversation; opaque.
     prefer_node: a node's id or name that must answer (`model@node`, `--node`).
     dialect, extra: fields the canonical request does not know, for an engine of the same dialect only.
@@ -126,13 +131,17 @@ class ChatRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     model: str
     messages: tuple[Message, ...]
     id: RequestId = RequestId("")
+    prompt: str | None = None
     sampling: Sampling = Sampling()
     max_tokens: int | None = None
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = ToolChoice()
     response_format: ResponseFormat = ResponseFormat()
+    parallel_tools: bool | None = None
     logprobs: int | None = None
     thinking: bool | None = None
+    effort: Effort | None = None
+    keep: float | None = None
     priority: Priority = "interactive"
     session: str | None = None
     prefer_node: str | None = None

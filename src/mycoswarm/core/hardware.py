@@ -6,7 +6,7 @@ import msgspec
 
 RoleName = Literal["gpu_inference", "cpu_inference", "cpu_worker", "storage"]
 GpuVendor = Literal["nvidia", "amd", "intel", "apple"]
-EngineKind = Literal["embedded", "ollama", "llama-server", "lmstudio", "vllm", "openai"]
+EngineKind = Literal["embedded", "minilm", "ollama", "llama-server", "lmstudio", "vllm", "openai"]
 
 
 class Cpu(msgspec.Struct, frozen=True):

@@ -35,6 +35,7 @@ class ModelOffer(msgspec.Struct, frozen=True, omit_defaults=True):
     """One model on one engine of one node.
 
     digest: `sha256:…` of the model file, where the engine tells. size: bytes of the file. parameters: count.
+    family: its architecture, e.g. `llama`. dimensions: of its vectors, where it embeds.
     context: tokens it is served with. needs: bytes of memory it takes when loaded (measured once it was loaded).
     reason: why it is unfit.
     """
@@ -46,6 +47,8 @@ class ModelOffer(msgspec.Struct, frozen=True, omit_defaults=True):
     size: int | None = None
     parameters: int | None = None
     quantization: str | None = None
+    family: str | None = None
+    dimensions: int | None = None
     context: int | None = None
     needs: int | None = None
     abilities: Abilities = Abilities()

@@ -106,6 +106,7 @@ class Settings(msgspec.Struct, frozen=True):
     keep_loaded: float = 300.0
     prefer: tuple[str, ...] = ()
     patience: float = 5.0
+    stand_in: str = "auto"
     internet: str = "auto"
     log_level: str = "info"
 
@@ -141,6 +142,12 @@ TABLE: tuple[Setting, ...] = (
     Setting("keep_loaded", _seconds, "seconds that an idle embedded model stays in memory; negative: for ever"),
     Setting("prefer", _list, "models in the order in which `auto` takes them, before any measure of size"),
     Setting("patience", _seconds, "seconds to the first token that `auto` may cost"),
+    Setting(
+        "stand_in",
+        _choice("auto", "no"),
+        "auto: names of models that only vendors run (claude-…, gpt-…) mean `auto` or, for vectors, `embed`; "
+        "no: they are unknown",
+    ),
     Setting("internet", _choice("auto", "yes", "no"), "may this node fetch from the internet for its owner"),
     Setting("log_level", _choice("debug", "info", "warning", "error"), "how much the log says"),
 )

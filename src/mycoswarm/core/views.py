@@ -262,6 +262,15 @@ class PullBody(msgspec.Struct, frozen=True, omit_defaults=True):
     node: str = ""
 
 
+class Counted(msgspec.Struct, frozen=True):
+    """Tokens of a prompt. exact: by the tokenizer of `model`; else estimated from its bytes. node: its name."""
+
+    tokens: int
+    exact: bool
+    model: str
+    node: str
+
+
 class Removed(msgspec.Struct, frozen=True):
     """Answer of `DELETE /swarm/v1/models/{name}?node=`. freed: bytes."""
 

@@ -1,11 +1,12 @@
 """The protocol every engine is spoken to by: embedded llama.cpp, Ollama, any OpenAI-compatible server."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Protocol
 
 import msgspec
 
 from mycoswarm.core.chat import ChatRequest, Delta
+from mycoswarm.core.embed import Embedding, EmbedRequest
 from mycoswarm.core.hardware import EngineKind
 from mycoswarm.core.ids import EngineId
 from mycoswarm.core.model import ModelOffer, Progress
@@ -61,8 +62,11 @@ class Engine(Protocol):
         """
         ...
 
-    async def embed(self, model: str, texts: Sequence[str]) -> list[list[float]]:
-        """One vector a text, in order."""
+    async def embed(self, request: EmbedRequest) -> Embedding:
+        """One vector a text, in order. `request.model` is this engine's own name.
+
+        Raises ContextTooLong where a text does not fit and `truncate` is not asked for.
+        """
         ...
 
     async def count_tokens(self, request: ChatRequest) -> int | None:

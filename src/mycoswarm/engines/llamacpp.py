@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -20,6 +20,7 @@ import psutil
 
 from mycoswarm.core.chat import ChatRequest, Delta, ImagePart, Usage
 from mycoswarm.core.clock import Clock, SystemClock
+from mycoswarm.core.embed import Embedding, EmbedRequest, pack
 from mycoswarm.core.errors import (
     Busy,
     EngineFailed,
@@ -252,16 +253,20 @@ class LlamaCpp:
                 raise error from problem
             yield deltas.error(error)
 
-    async def embed(self, model: str, texts: Sequence[str]) -> list[list[float]]:
+    async def embed(self, request: EmbedRequest) -> Embedding:
+        model = request.model
         file = await self._file(model)
         if not file.abilities.embed:
             raise InvalidRequest(f"{model} is no embedding model", "`mycoswarm models` shows which are")
+        if request.dimensions is not None:
+            raise InvalidRequest(f"the vectors of {model} have one length only", "leave `dimensions` out")
         loaded = await self._ensure(file)
         with self._using(loaded):
-            answer = await self._post(loaded, "/v1/embeddings", {"input": list(texts)}, _ENDLESS)
+            answer = await self._post(loaded, "/v1/embeddings", {"input": list(request.texts)}, _ENDLESS)
         try:
             rows = sorted(answer["data"], key=lambda row: row["index"])
-            return [[float(number) for number in row["embedding"]] for row in rows]
+            vectors = tuple(pack(float(number) for number in row["embedding"]) for row in rows)
+            return Embedding(vectors, int(answer["usage"]["prompt_tokens"]))
         except (KeyError, TypeError, ValueError) as problem:
             raise EngineFailed(f"{model} gave embeddings that cannot be read: {problem}") from problem
 

@@ -3,7 +3,7 @@
 import asyncio
 import difflib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
@@ -11,6 +11,7 @@ import aiohttp
 import msgspec
 
 from mycoswarm.core.chat import ChatRequest, Delta, Usage
+from mycoswarm.core.embed import Embedding, EmbedRequest, pack
 from mycoswarm.core.errors import EngineFailed, MycoError, Refused, UnknownModel
 from mycoswarm.core.hardware import EngineKind
 from mycoswarm.core.ids import EngineId, ModelName
@@ -72,6 +73,7 @@ class _Version(msgspec.Struct):
 
 class _Embeddings(msgspec.Struct):
     embeddings: list[list[float]]
+    prompt_eval_count: int = 0
 
 
 def is_cloud(name: str) -> bool:
@@ -221,15 +223,17 @@ class Ollama:
         except (aiohttp.ClientError, TimeoutError, OSError, RuntimeError) as problem:
             raise broken(url, problem, self._http.session) from problem
 
-    async def embed(self, model: str, texts: Sequence[str]) -> list[list[float]]:
-        if is_cloud(model):
-            raise Refused(f"{model} runs on its vendor's machines, not on yours", "choose a local model")
-        body = {"model": model, "input": list(texts), "truncate": False}
-        answer = await self._http.json("POST", "/api/embed", body, model=model, limits=STREAM)
+    async def embed(self, request: EmbedRequest) -> Embedding:
+        if is_cloud(request.model):
+            raise Refused(f"{request.model} runs on its vendor's machines, not on yours", "choose a local model")
+        body: dict[str, object] = {"model": request.model, "input": list(request.texts), "truncate": request.truncate}
+        if request.dimensions is not None:
+            body["dimensions"] = request.dimensions
+        answer = await self._http.json("POST", "/api/embed", body, model=request.model, limits=STREAM)
         rows: _Embeddings = read(answer, _Embeddings, self.url)
-        if len(rows.embeddings) != len(texts):
-            raise EngineFailed(f"{self.url} gave {len(rows.embeddings)} vectors for {len(texts)} texts")
-        return rows.embeddings
+        if len(rows.embeddings) != len(request.texts):
+            raise EngineFailed(f"{self.url} gave {len(rows.embeddings)} vectors for {len(request.texts)} texts")
+        return Embedding(tuple(pack(row) for row in rows.embeddings), rows.prompt_eval_count)
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
         """Ollama has no tokenizer to ask."""

@@ -1,12 +1,13 @@
 """[io] Any server that speaks OpenAI's API: LM Studio, vLLM, llama-server and their like."""
 
 import difflib
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 import msgspec
 
 from mycoswarm.core.chat import ChatRequest, Delta, Usage
+from mycoswarm.core.embed import Embedding, EmbedRequest, pack
 from mycoswarm.core.errors import EngineFailed, InvalidRequest, MycoError, UnknownModel
 from mycoswarm.core.hardware import EngineKind
 from mycoswarm.core.ids import EngineId, ModelName
@@ -66,8 +67,13 @@ class _Embedding(msgspec.Struct):
     embedding: list[float]
 
 
+class _EmbeddingUsage(msgspec.Struct):
+    prompt_tokens: int = 0
+
+
 class _Embeddings(msgspec.Struct):
     data: list[_Embedding]
+    usage: _EmbeddingUsage | None = None
 
 
 class OpenAICompatible:
@@ -180,11 +186,16 @@ class OpenAICompatible:
                 raise
             yield deltas.error(problem)
 
-    async def embed(self, model: str, texts: Sequence[str]) -> list[list[float]]:
-        body = {"model": model, "input": list(texts)}
-        answer = await self._http.json("POST", "/v1/embeddings", body, model=model, limits=STREAM)
+    async def embed(self, request: EmbedRequest) -> Embedding:
+        body: dict[str, object] = {"model": request.model, "input": list(request.texts)}
+        if request.dimensions is not None:
+            body["dimensions"] = request.dimensions
+        answer = await self._http.json("POST", "/v1/embeddings", body, model=request.model, limits=STREAM)
         rows: _Embeddings = read(answer, _Embeddings, self.url)
-        return [row.embedding for row in sorted(rows.data, key=lambda row: row.index)]
+        if len(rows.data) != len(request.texts):
+            raise EngineFailed(f"{self.url} gave {len(rows.data)} vectors for {len(request.texts)} texts")
+        vectors = tuple(pack(row.embedding) for row in sorted(rows.data, key=lambda row: row.index))
+        return Embedding(vectors, rows.usage.prompt_tokens if rows.usage else 0)
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
         if self._kind != "llama-server":

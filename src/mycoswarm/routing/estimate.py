@@ -1,10 +1,12 @@
 """How many seconds a request would take at one place: the one number that places all work."""
 
 import math
+from typing import Literal
 
 import msgspec
 
 from mycoswarm.core.chat import ChatRequest, ImagePart, TextPart, ThinkingPart, ToolCallPart, ToolResultPart
+from mycoswarm.core.embed import EmbedRequest
 from mycoswarm.core.model import ModelOffer, Speed
 from mycoswarm.core.node import QueueLoad
 from mycoswarm.core.placement import Terms
@@ -28,19 +30,25 @@ UNKNOWN_SIZE = 4e9
 UNKNOWN_LINK = 0.002
 
 
+Ability = Literal["chat", "prompt", "embed"]
+
+
 class Demand(msgspec.Struct, frozen=True):
-    """What a request asks of its place. Tokens."""
+    """What a request asks of its place. Tokens. ability: "prompt" is a text that is continued as it stands."""
 
     prompt: int
     expected: int
+    ability: Ability = "chat"
     tools: bool = False
     vision: bool = False
     json_schema: bool = False
 
 
-def demand(request: ChatRequest) -> Demand:
+def demand(request: ChatRequest | EmbedRequest) -> Demand:
     """The size of `request`, without any tokenizer: by bytes, so within a factor of two."""
-    size = 0
+    if isinstance(request, EmbedRequest):
+        return Demand(sum(math.ceil(len(text) / BYTES_PER_TOKEN) for text in request.texts), 0, "embed")
+    size = len((request.prompt or "").encode())
     images = 0
     for message in request.messages:
         for part in message.parts:
@@ -58,6 +66,7 @@ def demand(request: ChatRequest) -> Demand:
     return Demand(
         prompt,
         expected,
+        "chat" if request.prompt is None else "prompt",
         tools=bool(request.tools) and request.tool_choice.mode != "none",
         vision=images > 0,
         json_schema=request.response_format.kind != "text",

@@ -1,13 +1,15 @@
 """[io] Runs what this node was given: one queue per model in front of the node's engines."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
 
 import msgspec
 
-from mycoswarm.core.chat import ChatRequest, Delta, Note, Start, Text, Thinking, ToolCall, Usage
+from mycoswarm.core.chat import ChatRequest, Delta, Note, Priority, Start, Text, Thinking, ToolCall, Usage
 from mycoswarm.core.clock import Clock
+from mycoswarm.core.embed import Embedded, EmbedRequest
 from mycoswarm.core.errors import Busy, UnknownModel
 from mycoswarm.core.hardware import EngineKind
 from mycoswarm.core.ids import EngineId, NodeId
@@ -25,6 +27,24 @@ class Work(msgspec.Struct, frozen=True):
     engine: EngineId
     request: ChatRequest
     attempt: int = 0
+
+
+class EmbedWork(msgspec.Struct, frozen=True):
+    """The same for vectors: the body of a peer's `POST /peer/embed`."""
+
+    engine: EngineId
+    request: EmbedRequest
+
+
+@dataclass
+class _Ticket:
+    """A place in a queue. completed: it was served to its end, so the time it took counts as a service time."""
+
+    key: tuple[EngineId, str]
+    number: int
+    queue: Queue
+    admitted: bool
+    completed: bool = False
 
 
 class Executor:
@@ -85,42 +105,74 @@ class Executor:
             UnknownModel: the engine is gone or no longer has the model.
             Busy: the queue is full.
         """
-        engine = self._engines.get(work.engine)
+        engine = self._engine(work.engine)
+        with self._ticket(engine, work.request.model, work.request.priority) as ticket:
+            async with aclosing(self._waited(ticket)) as notes:
+                async for note in notes:
+                    yield note
+            async with aclosing(self._run(engine, work)) as answer:
+                async for delta in answer:
+                    ticket.completed = ticket.completed or isinstance(delta, Usage)
+                    yield delta
+
+    async def embed(self, work: EmbedWork) -> Embedded:
+        """The vectors; waits in the model's queue like a chat. Raises as `chat` does."""
+        engine = self._engine(work.engine)
+        with self._ticket(engine, work.request.model, "interactive") as ticket:
+            async for _ in self._waited(ticket):
+                pass
+            embedding = await engine.embed(work.request)
+            ticket.completed = True
+        return Embedded(embedding, work.request.model, self._node, self._name, engine.id)
+
+    async def count_tokens(self, work: Work) -> int | None:
+        """Tokens of the prompt; None where the engine cannot tell. Raises UnknownModel as `chat` does."""
+        return await self._engine(work.engine).count_tokens(work.request)
+
+    def _engine(self, wanted: EngineId) -> Engine:
+        engine = self._engines.get(wanted)
         if engine is None:
-            raise UnknownModel(f"{self._name} has no engine '{work.engine}' any more", "ask again", near=[])
-        key = (work.engine, work.request.model)
+            raise UnknownModel(f"{self._name} has no engine '{wanted}' any more", "ask again", near=[])
+        return engine
+
+    @contextmanager
+    def _ticket(self, engine: Engine, model: str, priority: Priority) -> Generator[_Ticket, None, None]:
+        """A place in the queue of `model`, given up at the end whatever happens."""
+        key = (engine.id, model)
         queue = self._queues.setdefault(key, Queue(self._slots.get(engine.kind, 1)))
         if queue.full:
             wait = queue.wait()
-            raise Busy(f"the queue of {work.request.model} on {self._name} is full", "try again", retry_after=wait)
-        ticket, admitted = queue.arrive(work.request.priority, self._clock.monotonic())
+            raise Busy(f"the queue of {model} on {self._name} is full", "try again", retry_after=wait)
+        number, admitted = queue.arrive(priority, self._clock.monotonic())
+        ticket = _Ticket(key, number, queue, admitted)
         self._changed()
-        completed = False
         try:
-            if not admitted:
-                turn = self._turns.setdefault(key, {})[ticket] = asyncio.Event()
-                while not turn.is_set():
-                    ahead = queue.position(ticket, self._clock.monotonic())
-                    wait = queue.wait(ahead)
-                    yield Note(
-                        kind="queue",
-                        text=f"{ahead} before this one on {self._name}, about {wait:.0f} s",
-                        data={"ahead": ahead, "wait": round(wait, 1), "node": self._name},
-                    )
-                    try:
-                        async with asyncio.timeout(TELL_AGAIN):
-                            await turn.wait()
-                    except TimeoutError:
-                        continue
-            async with aclosing(self._run(engine, work)) as answer:
-                async for delta in answer:
-                    completed = completed or isinstance(delta, Usage)
-                    yield delta
+            yield ticket
         finally:
-            self._turns.get(key, {}).pop(ticket, None)
-            for next_one in queue.leave(ticket, self._clock.monotonic(), completed=completed):
+            self._turns.get(key, {}).pop(number, None)
+            for next_one in queue.leave(number, self._clock.monotonic(), completed=ticket.completed):
                 self._turns[key][next_one].set()
             self._changed()
+
+    async def _waited(self, ticket: _Ticket) -> AsyncGenerator[Note, None]:
+        """Notes until it is this ticket's turn."""
+        if ticket.admitted:
+            return
+        queue = ticket.queue
+        turn = self._turns.setdefault(ticket.key, {})[ticket.number] = asyncio.Event()
+        while not turn.is_set():
+            ahead = queue.position(ticket.number, self._clock.monotonic())
+            wait = queue.wait(ahead)
+            yield Note(
+                kind="queue",
+                text=f"{ahead} before this one on {self._name}, about {wait:.0f} s",
+                data={"ahead": ahead, "wait": round(wait, 1), "node": self._name},
+            )
+            try:
+                async with asyncio.timeout(TELL_AGAIN):
+                    await turn.wait()
+            except TimeoutError:
+                continue
 
     async def _run(self, engine: Engine, work: Work) -> AsyncGenerator[Delta, None]:
         accepted = self._clock.monotonic()

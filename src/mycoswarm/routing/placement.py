@@ -2,11 +2,13 @@
 
 import difflib
 import random
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from mycoswarm.core.chat import ChatRequest
+from mycoswarm.core.embed import EmbedRequest
 from mycoswarm.core.errors import CannotServe, ContextTooLong, InvalidRequest, MycoError, UnknownModel
 from mycoswarm.core.ids import NodeId
 from mycoswarm.core.model import ModelOffer
@@ -15,11 +17,18 @@ from mycoswarm.core.placement import Candidate, Placement, Terms
 from mycoswarm.routing.estimate import Demand, demand, estimate
 from mycoswarm.routing.homes import is_node, named
 
-ALIASES = ("auto", "fast", "code")
-"""Names that stand for whatever model suits: the most capable, the soonest, the best at code."""
+ALIASES = ("auto", "fast", "code", "embed")
+"""Names that stand for whatever model suits: the most capable, the soonest, the best at code, the one for vectors."""
+
+_VENDORS = re.compile(r"(claude-|chatgpt-|gpt-(?!oss)|o[134](-|$)|codex-|gemini-).*|text-embedding-.*")
+"""Names of models that only their vendors' machines run. Programs have them built in, and ask for them wherever their
+address points."""
 
 MARGIN = 0.1
 """Places whose totals differ by less than this share count as equal; they are told apart by load, then by chance."""
+
+BUILT_IN = "minilm"
+"""The engine that gives vectors where no other one does."""
 
 SLACK = 1.25
 """Prompt sizes are estimated by bytes; only a prompt beyond this multiple of a context is refused here. The engine
@@ -54,10 +63,14 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """The owner's word. prefer: model names in order of liking. patience: seconds to the first token for `auto`."""
+    """The owner's word. prefer: model names in order of liking. patience: seconds to the first token for `auto`.
+
+    stand_in: a vendor's name that no node has means `auto` or, of an embedding model, `embed`.
+    """
 
     prefer: tuple[str, ...] = ()
     patience: float = 5.0
+    stand_in: bool = True
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -99,7 +112,10 @@ def _plain(name: str) -> str:
     return name.casefold().removesuffix(":latest")
 
 
-def split_pin(request: ChatRequest) -> tuple[str, str | None]:
+Request = ChatRequest | EmbedRequest
+
+
+def split_pin(request: Request) -> tuple[str, str | None]:
     """Model and node of `model@node`, or of the request's own wish for a node."""
     model, at, node = request.model.rpartition("@")
     if at and model and node:
@@ -108,7 +124,7 @@ def split_pin(request: ChatRequest) -> tuple[str, str | None]:
 
 
 def choose(
-    request: ChatRequest,
+    request: Request,
     nodes: Sequence[NodeView],
     policy: Policy,
     booked: Mapping[PlaceKey, int],
@@ -123,14 +139,16 @@ def choose(
         ContextTooLong, InvalidRequest: no model of that name can take this request at all.
     """
     model, pin = split_pin(request)
-    alias = model.casefold() if model.casefold() in ALIASES else ""
+    needed = demand(request)
     everything = places(nodes)
     if pin is not None:
         named(pin, nodes)
-    wanted = [place for place in everything if alias or same_model(model, place.offer.name)]
+    wanted = [place for place in everything if same_model(model, place.offer.name)]
+    alias = "" if wanted else _alias(model, needed, policy)
+    if alias:
+        wanted = list(everything)
     if not wanted:
-        raise _nothing(model, alias, everything, nodes)
-    needed = demand(request)
+        raise _nothing(model, everything, nodes)
     fitting: list[tuple[Place, Terms]] = []
     rejected: list[Candidate] = []
     for place in wanted:
@@ -147,7 +165,7 @@ def choose(
                 booked=booked.get(place.key, 0),
             )
             fitting.append((place, terms))
-    ordered = _order(fitting, alias, policy, booked, rng)
+    ordered = _order(fitting, alias, needed, policy, booked, rng)
     if not ordered:
         raise _refusal(model, alias, wanted, rejected, needed)
     best, terms = ordered[0]
@@ -173,22 +191,40 @@ def _limit(place: Place, needed: Demand, pin: str | None) -> str:
         return place.usable
     if offer.state == "unfit":
         return (f"cannot load it: {offer.reason}" if offer.reason else "") or "has too little memory for it"
-    if not offer.abilities.chat:
+    if needed.ability == "embed" and not offer.abilities.embed:
+        return "has it for text only, not for vectors"
+    if needed.ability != "embed" and not offer.abilities.chat:
         return "has it for embedding only"
-    if needed.tools and not offer.abilities.tools:
+    if needed.tools and not _calls_tools(offer):
         return "has it without tool calls"
     if needed.vision and not offer.abilities.vision:
         return "has it without eyes for images"
     if needed.json_schema and not offer.abilities.json_schema:
         return "cannot hold it to a JSON schema"
-    if offer.context is not None and needed.prompt > offer.context * SLACK:
+    if needed.ability != "embed" and offer.context is not None and needed.prompt > offer.context * SLACK:
         return f"has a context of {offer.context} tokens, the prompt has about {needed.prompt}"
     return ""
+
+
+def _calls_tools(offer: ModelOffer) -> bool:
+    """By its template, or because the engine can hold its answer to the shape of a call."""
+    return offer.abilities.tools or offer.abilities.json_schema
+
+
+def _alias(model: str, needed: Demand, policy: Policy) -> str:
+    """The alias that a name is or stands for, or nothing. For vectors there is one only."""
+    name = model.casefold()
+    if name not in ALIASES and not (policy.stand_in and _VENDORS.fullmatch(name)):
+        return ""
+    if needed.ability == "embed":
+        return "embed"
+    return name if name in ALIASES else "auto"
 
 
 def _order(
     fitting: Sequence[tuple[Place, Terms]],
     alias: str,
+    needed: Demand,
     policy: Policy,
     booked: Mapping[PlaceKey, int],
     rng: random.Random,
@@ -205,12 +241,15 @@ def _order(
         by_cost = equal + by_cost[len(equal) :]
     if not alias:
         return by_cost
+    if alias == "embed":
+        # Vectors of two models cannot be compared, so which one it is must not depend on the moment.
+        return sorted(by_cost, key=lambda pair: _vector_rank(pair[0].offer, policy))
     instruct = [pair for pair in by_cost if pair[0].offer.instruct] or by_cost
     if alias == "fast":
         return instruct
     patient = [pair for pair in instruct if pair[1].first_token <= policy.patience]
     late = sorted((pair for pair in instruct if pair not in patient), key=lambda pair: pair[1].first_token)
-    patient.sort(key=lambda pair: _rank(pair[0].offer, alias, policy))
+    patient.sort(key=lambda pair: _rank(pair[0].offer, alias, needed, policy))
     return patient + late
 
 
@@ -219,11 +258,21 @@ def _load(place: Place, booked: Mapping[PlaceKey, int]) -> int:
     return max(published, booked.get(place.key, 0))
 
 
-def _rank(offer: ModelOffer, alias: str, policy: Policy) -> tuple[int, int, int]:
-    """Lower is more capable: the owner's order, then (for `code`) a model made for it, then the parameter count."""
-    liked = next((i for i, name in enumerate(policy.prefer) if same_model(name, offer.name)), len(policy.prefer))
+def _rank(offer: ModelOffer, alias: str, needed: Demand, policy: Policy) -> tuple[int, ...]:
+    """Lower is more capable: the owner's order, then (where there are tools) a model that was taught to call them,
+    then (for `code`) one made for it, then the parameter count."""
+    untaught = 1 if needed.tools and not offer.abilities.tools else 0
     made_for_it = 0 if alias == "code" and "code" in offer.name.casefold() else 1
-    return (liked, made_for_it, -(offer.parameters or offer.size or 0))
+    return (_liked(offer, policy), untaught, made_for_it, -(offer.parameters or offer.size or 0))
+
+
+def _vector_rank(offer: ModelOffer, policy: Policy) -> tuple[int | str, ...]:
+    """The owner's order, then any model before the built-in one, then the larger one, then its name."""
+    return (_liked(offer, policy), int(offer.engine == BUILT_IN), -(offer.parameters or offer.size or 0), offer.name)
+
+
+def _liked(offer: ModelOffer, policy: Policy) -> int:
+    return next((i for i, name in enumerate(policy.prefer) if same_model(name, offer.name)), len(policy.prefer))
 
 
 def _reason(alias: str, best: Place, terms: Terms, fitting: int, policy: Policy) -> str:
@@ -243,7 +292,7 @@ def _either(names: Sequence[str]) -> str:
     return " or ".join(f"`{name}`" for name in names)
 
 
-def _nothing(model: str, alias: str, everything: Sequence[Place], nodes: Sequence[NodeView]) -> MycoError:
+def _nothing(model: str, everything: Sequence[Place], nodes: Sequence[NodeView]) -> MycoError:
     """No place by that name: is it a slip of the pen, an offline node, or an empty swarm?"""
     unseen = [view.name for view in nodes if view.state in ("down", "suspect", "left")]
     if not everything:
@@ -285,10 +334,20 @@ def _refusal(
                 prompt_tokens=needed.prompt,
                 context=largest,
             )
-    if alive and needed.tools and not any(place.offer.abilities.tools for place in alive):
-        return InvalidRequest(
-            f"{asked} has no tool calls in its template", "ask without `tools`, or take another model"
-        )
+    if alive and needed.tools and not any(_calls_tools(place.offer) for place in alive):
+        return InvalidRequest(f"{asked} cannot call tools", "ask without `tools`, or take another model")
+    if alive and needed.vision and not any(place.offer.abilities.vision for place in alive):
+        return InvalidRequest(f"{asked} cannot look at images", "send text only, or take a model with vision")
+    if alive and needed.ability == "embed" and not any(place.offer.abilities.embed for place in alive):
+        if alias:
+            return CannotServe(
+                "no node of this swarm has an embedding model",
+                'the built-in one comes with: pip install "mycoswarm[embed]"',
+                models=len(alive),
+            )
+        return InvalidRequest(f"{asked} is no embedding model", "`embed` names the one that this swarm has")
+    if alive and not alias and needed.ability != "embed" and not any(place.offer.abilities.chat for place in alive):
+        return InvalidRequest(f"{asked} is an embedding model and writes no text", "`auto` names one that does")
     return CannotServe(
         f"no node can serve {asked} now ({'; '.join(reasons)})",
         "`mycoswarm nodes` and `mycoswarm models` show what is missing",

@@ -4,8 +4,9 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from typing import TypeVar
 
 import msgspec
 
@@ -24,6 +25,7 @@ from mycoswarm.core.chat import (
     Usage,
     decode_delta,
 )
+from mycoswarm.core.embed import Embedded, EmbedRequest
 from mycoswarm.core.errors import (
     Busy,
     Cancelled,
@@ -38,9 +40,11 @@ from mycoswarm.core.ids import NodeId, new_request_id
 from mycoswarm.core.node import NodeView
 from mycoswarm.core.placement import Placement
 from mycoswarm.core.task import Task
+from mycoswarm.core.views import Counted
 from mycoswarm.fabric.transport import Transport
-from mycoswarm.routing.executor import Executor, Work
-from mycoswarm.routing.placement import Choice, Place, PlaceKey, Policy, choose
+from mycoswarm.routing.estimate import demand
+from mycoswarm.routing.executor import EmbedWork, Executor, Work
+from mycoswarm.routing.placement import Choice, Place, PlaceKey, Policy, Request, choose
 from mycoswarm.routing.tasks import TaskBook
 
 _log = logging.getLogger(__name__)
@@ -49,6 +53,19 @@ SAME_EVERYWHERE = (InvalidRequest, Cancelled)
 """Failures that every place would share. Any other, a full disk or a bug there included, is that of one place."""
 
 CHAT_PATH = "/peer/chat"
+EMBED_PATH = "/peer/embed"
+COUNT_PATH = "/peer/count"
+
+COUNT_SECONDS = 120.0
+"""A model that is not in memory must be loaded before its tokenizer can be asked."""
+
+_T = TypeVar("_T")
+
+
+class Tokens(msgspec.Struct, frozen=True):
+    """A peer's answer to `COUNT_PATH`. None: its engine cannot tell."""
+
+    tokens: int | None
 
 
 class Router:
@@ -82,7 +99,7 @@ class Router:
         """Where `request` would go now. Raises what `choose` raises."""
         return self._choose(request).explained
 
-    def _choose(self, request: ChatRequest) -> Choice:
+    def _choose(self, request: Request) -> Choice:
         return choose(request, self._nodes(), self._policy, self._booked, self._rng)
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
@@ -153,14 +170,84 @@ class Router:
             finally:
                 self._unbook(place.key)
         assert problem is not None, "a choice has at least one place"
-        if len(busy) == len(choice.order):
-            raise min(busy, key=lambda one: one.data.get("retry_after", 0.0))
-        if len(choice.order) == 1 and not isinstance(problem, PeerLost):
-            raise problem
-        raise CannotServe(
-            f"no node can serve '{request.model}': {problem.message}",
-            problem.hint or "`mycoswarm nodes` shows who is up",
-        ) from problem
+        raise _exhausted(request.model, choice, problem, busy)
+
+    async def embed(self, request: EmbedRequest) -> Embedded:
+        """The vectors of the place that is done soonest; a failed place is replaced by the next best.
+
+        Raises:
+            MycoError: no place could.
+        """
+        if not request.id:
+            request = msgspec.structs.replace(request, id=new_request_id())
+        self._book.open(Task(request.id, "embed", "queued", request.model, self._node))
+
+        async def at(place: Place) -> Embedded:
+            work = EmbedWork(place.offer.engine, msgspec.structs.replace(request, model=place.offer.name))
+            self._book.running(request.id, place.node, place.offer.name)
+            return await (self._executor.embed(work) if place.here else self._embed_there(place, work))
+
+        try:
+            embedded = await self._first(request, at)
+        except MycoError as problem:
+            self._book.end(request.id, "failed", problem.message)
+            raise
+        except asyncio.CancelledError:
+            self._book.end(request.id, "cancelled", Cancelled.code)
+            raise
+        self._book.end(request.id, "done")
+        return embedded
+
+    async def count_tokens(self, request: ChatRequest) -> Counted:
+        """Tokens of the prompt, by the tokenizer of the model that would answer; estimated where no engine tells.
+
+        Raises:
+            MycoError: no place could answer this request.
+        """
+
+        async def at(place: Place) -> Counted:
+            work = Work(place.offer.engine, msgspec.structs.replace(request, model=place.offer.name))
+            if place.here:
+                tokens = await self._executor.count_tokens(work)
+            else:
+                body = msgspec.json.encode(work)
+                reply = await self._transport.request(place.node, "POST", COUNT_PATH, body, timeout=COUNT_SECONDS)
+                tokens = _read(reply, Tokens, place.name).tokens
+            exact = tokens is not None
+            return Counted(demand(request).prompt if tokens is None else tokens, exact, place.offer.name, place.name)
+
+        return await self._first(request, at)
+
+    async def _embed_there(self, place: Place, work: EmbedWork) -> Embedded:
+        """As a stream of one line, which stays alive however long the far side takes."""
+        async with aclosing(self._transport.stream(place.node, EMBED_PATH, msgspec.json.encode(work))) as lines:
+            async for line in lines:
+                if line.strip():
+                    return _read(line, Embedded, place.name)
+        raise PeerLost(f"{place.name} went away before its answer", "ask again")
+
+    async def _first(self, request: Request, at: Callable[[Place], Awaitable[_T]]) -> _T:
+        """What the best place gives that does not fail."""
+        choice = self._choose(request)
+        problem: MycoError | None = None
+        busy: list[Busy] = []
+        for number, place in enumerate(choice.order):
+            if problem is not None:
+                _log.info("%s: %s; trying %s", request.id, problem.message, place.name)
+            self._booked[place.key] += 1
+            try:
+                return await at(place)
+            except MycoError as failure:
+                rest = choice.order[number + 1 :]
+                if isinstance(failure, SAME_EVERYWHERE) and not _may_differ(failure, place, rest):
+                    raise
+                problem = failure
+                if isinstance(failure, Busy):
+                    busy.append(failure)
+            finally:
+                self._unbook(place.key)
+        assert problem is not None, "a choice has at least one place"
+        raise _exhausted(request.model, choice, problem, busy)
 
     def _unbook(self, key: PlaceKey) -> None:
         self._booked[key] -= 1
@@ -220,6 +307,26 @@ class Router:
                 yield delta
         if not finished:
             raise PeerLost(f"{place.name} went away in the middle of the answer", "ask again")
+
+
+def _exhausted(model: str, choice: Choice, problem: MycoError, busy: Sequence[Busy]) -> MycoError:
+    """Every place has failed, `problem` being the last failure."""
+    if len(busy) == len(choice.order):
+        return min(busy, key=lambda one: one.data.get("retry_after", 0.0))
+    if len(choice.order) == 1 and not isinstance(problem, PeerLost):
+        return problem
+    said = CannotServe(
+        f"no node can serve '{model}': {problem.message}", problem.hint or "`mycoswarm nodes` shows who is up"
+    )
+    said.__cause__ = problem
+    return said
+
+
+def _read(reply: bytes, kind: type[_T], who: str) -> _T:
+    try:
+        return msgspec.json.decode(reply, type=kind)
+    except msgspec.DecodeError as problem:
+        raise PeerLost(f"{who} answered something that is not understood", "is its version newer?") from problem
 
 
 def _may_differ(failure: MycoError, place: Place, rest: Sequence[Place]) -> bool:

@@ -1,13 +1,14 @@
 """An engine whose answers are written down beforehand, in process; for tests of everything above engines."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from mycoswarm.core.chat import ChatRequest, Delta, Usage
+from mycoswarm.core.embed import Embedding, EmbedRequest, pack
 from mycoswarm.core.errors import MycoError, UnknownModel
 from mycoswarm.core.hardware import EngineKind
 from mycoswarm.core.ids import EngineId, ModelName
@@ -48,6 +49,7 @@ class ScriptedEngine:
     sleep: Sleep = asyncio.sleep
     healthy: Health = field(default_factory=lambda: Health(True, "1"))
     asked: list[ChatRequest] = field(default_factory=list)
+    embedded: list[EmbedRequest] = field(default_factory=list)
     cancelled: list[ChatRequest] = field(default_factory=list)
     finished: list[ChatRequest] = field(default_factory=list)
     closed: bool = False
@@ -115,10 +117,11 @@ class ScriptedEngine:
             self.cancelled.append(request)
             raise
 
-    async def embed(self, model: str, texts: Sequence[str]) -> list[list[float]]:
+    async def embed(self, request: EmbedRequest) -> Embedding:
         """Vectors that depend on nothing but the text's length."""
-        self._offer(model)
-        return [[float(len(text)), 1.0] for text in texts]
+        self._offer(request.model)
+        self.embedded.append(request)
+        return Embedding(tuple(pack((float(len(text)), 1.0)) for text in request.texts), len(request.texts))
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
         return sum(len(message.text.split()) for message in request.messages)
