@@ -343,7 +343,7 @@ async def test_a_bad_body_is_the_client_s_fault(app: Any, node: FakeNode, body: 
 async def test_a_body_that_is_no_conversation_is_small(app: Any, node: FakeNode) -> None:
     half = b" " * (MAX_ANSWER_BODY // 2)
     exchange = await ask(app, "POST", "/swarm/v1/join", [half, half, b'{"code":"c"}'], OWNER)
-    assert exchange.status == 400
+    assert exchange.status == 413
     assert "larger than" in exchange.json["error"]["message"]
     assert node.calls == []
 

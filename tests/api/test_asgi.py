@@ -111,7 +111,7 @@ async def test_a_wrong_method_names_the_right_ones_in_the_header() -> None:
 
 async def test_headers_wait_for_the_first_word_and_go_out_once() -> None:
     wire = Wire()
-    reply = StreamReply(wire.send, b"text/plain", b".")
+    reply = StreamReply(wire.send, b"text/plain", lambda: b".")
     assert not reply.opened
     reply.headers.append((b"x-late", b"1"))
     await reply.write(b"a")
@@ -128,7 +128,7 @@ async def test_headers_wait_for_the_first_word_and_go_out_once() -> None:
 
 async def test_what_is_held_goes_out_before_the_next_word_or_at_the_end() -> None:
     wire = Wire()
-    reply = StreamReply(wire.send, b"text/plain", b".")
+    reply = StreamReply(wire.send, b"text/plain", lambda: b".")
     reply.hold(b"1")
     reply.hold(b"2")
     assert wire.sent == []
@@ -141,7 +141,7 @@ async def test_what_is_held_goes_out_before_the_next_word_or_at_the_end() -> Non
 
 async def test_a_stream_without_a_word_is_still_a_reply() -> None:
     wire = Wire()
-    await StreamReply(wire.send, b"text/plain", b".").end()
+    await StreamReply(wire.send, b"text/plain", lambda: b".").end()
     assert [one["type"] for one in wire.sent] == ["http.response.start", "http.response.body"]
     assert wire.sent[-1]["more_body"] is False
 
@@ -150,7 +150,7 @@ async def test_silence_is_filled_first_late_then_often(monkeypatch: pytest.Monke
     monkeypatch.setattr(asgi, "HOLD_HEADERS", 0.1)
     monkeypatch.setattr(asgi, "KEEP_ALIVE", 0.02)
     wire = Wire()
-    reply = StreamReply(wire.send, b"text/plain", b".")
+    reply = StreamReply(wire.send, b"text/plain", lambda: b".")
     began = asyncio.get_running_loop().time()
     reply.hold(b"held ")
 
@@ -172,7 +172,7 @@ async def test_silence_is_filled_first_late_then_often(monkeypatch: pytest.Monke
 async def test_words_put_the_next_beat_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asgi, "KEEP_ALIVE", 0.5)
     wire = Wire()
-    reply = StreamReply(wire.send, b"text/plain", b".")
+    reply = StreamReply(wire.send, b"text/plain", lambda: b".")
 
     async def talk() -> None:
         for _ in range(5):

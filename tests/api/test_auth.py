@@ -9,7 +9,9 @@ HERE = {"host": "127.0.0.1:6926"}
 
 
 def route(*, free: bool) -> Route:
-    return Route(method="POST", path="/x", name="x", summary="", tag="", reply={}, free=free)
+    return Route(
+        method="POST", path="/x", name="x", summary="", tag="", reply={}, scope="inference" if free else "admin"
+    )
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:6926", "localhost:6926", "LOCALHOST", "[::1]:6926", "127.0.0.2"])

@@ -6,7 +6,10 @@ import msgspec
 import pytest
 
 from mycoswarm.api import asgi
+from mycoswarm.api.answering import chat_app
 from mycoswarm.api.asgi import App
+from mycoswarm.api.openai.chat import read
+from mycoswarm.api.openai.shape import DIALECT
 from mycoswarm.api.streams import StreamRoutes
 from mycoswarm.core.chat import ChatRequest, Delta, Error, Note, Start, Text, decode_delta, message
 from mycoswarm.core.errors import Busy, CannotServe, EngineFailed, UnknownModel
@@ -40,7 +43,7 @@ def theirs(*, stream: bool = True, **fields: object) -> bytes:
 
 
 def openai(node: FakeNode) -> App:
-    return StreamRoutes(node).chat_completions
+    return chat_app(node, DIALECT, read)
 
 
 def native(node: FakeNode) -> App:
@@ -329,7 +332,7 @@ async def test_a_bad_body_is_the_client_s_fault_and_asks_nobody(app: Any, body: 
 async def test_a_conversation_may_be_long_but_not_endless(app: Any) -> None:
     megabyte = b" " * (1 << 20)
     exchange = await ask(app(FakeNode()), "POST", "/x", [megabyte] * 65)
-    assert exchange.status == 400
+    assert exchange.status == 413
     assert "larger than" in exchange.json["error"]["message"]
     padded = [megabyte, OURS if app is native else theirs()]
     assert (await ask(app(FakeNode()), "POST", "/x", padded)).status == 200

@@ -26,6 +26,7 @@ EXIT_CODES = {
     "invalid_request": 2,
     "context_too_long": 2,
     "method_not_allowed": 2,
+    "too_large": 2,
     "not_found": 4,
     "unknown_model": 4,
     "refused": 5,

@@ -7,13 +7,14 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from mycoswarm import __version__
-from mycoswarm.api import auth, membership, native, openai
+from mycoswarm.api import auth, membership, native
 from mycoswarm.api.asgi import App, ClientGone, Receive, Scope, Send, read_body, send_error, send_response
 from mycoswarm.api.node import NodeService
+from mycoswarm.api.openai import routes as openai
+from mycoswarm.api.openai.shape import error_json
 from mycoswarm.api.routes import Call, Found, Route, Table, decode_body, openapi
-from mycoswarm.api.streams import StreamRoutes
 from mycoswarm.core.chat import MAX_REQUEST, ChatRequest
-from mycoswarm.core.errors import MycoError, NotFound
+from mycoswarm.core.errors import MycoError
 
 _log = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ MAX_ANSWER_BODY = 1024 * 1024
 
 def create_app(node: NodeService, token: str) -> App:
     """The application over `node`; `token` guards all that is not inference or a list."""
-    table = Table((*native.routes(node), *membership.routes(node), *_openai_routes(node)))
+    table = Table((*native.routes(node), *membership.routes(node), *openai.routes(node)))
     document = Route(
         method="GET",
         path="/schema",
@@ -32,7 +33,7 @@ def create_app(node: NodeService, token: str) -> App:
         tag="swarm",
         reply={"type": "object"},
         answer=lambda _: _schema(table),
-        free=True,
+        scope="read",
     )
     table = Table((*table.routes, document))
 
@@ -83,7 +84,7 @@ async def _answer(found: Found, scope: Scope, receive: Receive, send: Send) -> N
 
 
 async def _refuse(send: Send, path: str, problem: MycoError) -> None:
-    await send_error(send, problem, body=openai.error_json(problem) if path.startswith("/v1/") else None)
+    await send_error(send, problem, body=error_json(problem) if path.startswith("/v1/") else None)
 
 
 def _tag(send: Send, node: NodeService) -> Send:
@@ -103,52 +104,3 @@ def _tag(send: Send, node: NodeService) -> Send:
 
 async def _schema(table: Table) -> bytes:
     return msgspec.json.encode(openapi(table, __version__))
-
-
-def _openai_routes(node: NodeService) -> tuple[Route, ...]:
-    streams = StreamRoutes(node)
-    theirs: dict[str, Any] = {"type": "object", "description": "as in OpenAI's API reference"}
-
-    async def models(_: Call) -> bytes:
-        return openai.models_json(node.models())
-
-    async def model(call: Call) -> dict[str, Any]:
-        name = call.path["model"]
-        for entry in msgspec.json.decode(openai.models_json(node.models()))["data"]:
-            if entry["id"] == name:
-                return entry
-        raise NotFound(f"no node has a model named '{name}'", "GET /v1/models lists them")
-
-    return (
-        Route(
-            method="GET",
-            path="/v1/models",
-            name="openai_models",
-            summary="Every model of the swarm that can answer now",
-            tag="openai",
-            reply=theirs,
-            answer=models,
-            free=True,
-        ),
-        Route(
-            method="GET",
-            path="/v1/models/{model...}",
-            name="openai_model",
-            summary="One model",
-            tag="openai",
-            reply=theirs,
-            answer=model,
-            free=True,
-        ),
-        Route(
-            method="POST",
-            path="/v1/chat/completions",
-            name="openai_chat",
-            summary="Chat in OpenAI's dialect; server-sent events where `stream` is true",
-            tag="openai",
-            body=theirs,
-            reply=theirs,
-            app=streams.chat_completions,
-            free=True,
-        ),
-    )

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from mycoswarm.core.chat import MAX_REQUEST
-from mycoswarm.core.errors import InvalidRequest, MycoError, WrongMethod
+from mycoswarm.core.errors import MycoError, TooLarge, WrongMethod
 from mycoswarm.core.tasks import TaskGroup
 
 _log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class ClientGone(Exception):
 
 
 async def read_body(receive: Receive, limit: int = MAX_REQUEST) -> bytes:
-    """The whole body. Raises InvalidRequest beyond `limit` bytes, ClientGone when it never ends."""
+    """The whole body. Raises TooLarge beyond `limit` bytes, ClientGone when it never ends."""
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -41,7 +41,7 @@ async def read_body(receive: Receive, limit: int = MAX_REQUEST) -> bytes:
         chunk: bytes = message.get("body", b"")
         size += len(chunk)
         if size > limit:
-            raise InvalidRequest(f"the body is larger than {limit} bytes", "send less")
+            raise TooLarge(f"the body is larger than {limit} bytes", "send less")
         chunks.append(chunk)
         if not message.get("more_body", False):
             return b"".join(chunks)
@@ -61,14 +61,16 @@ async def send_response(
     await send({"type": "http.response.body", "body": body})
 
 
-async def send_error(send: Send, problem: MycoError, headers: Headers = (), body: bytes | None = None) -> None:
-    """The error with its own status. body: in a dialect's shape, where that is not ours: `{"error": …}`."""
+async def send_error(
+    send: Send, problem: MycoError, headers: Headers = (), body: bytes | None = None, status: int | None = None
+) -> None:
+    """The error. body, status: in a dialect's shape, where that is not ours: `{"error": …}` with the error's own."""
     extra = list(headers)
     if (seconds := problem.data.get("retry_after")) is not None:
         extra.append((b"retry-after", b"%d" % max(1, round(seconds))))
     if isinstance(problem, WrongMethod):
         extra.append((b"allow", ", ".join(problem.data["allow"]).encode()))
-    await send_response(send, problem.status, body or msgspec.json.encode({"error": problem.body()}), extra)
+    await send_response(send, status or problem.status, body or msgspec.json.encode({"error": problem.body()}), extra)
 
 
 class StreamReply:
@@ -79,7 +81,7 @@ class StreamReply:
     gives up on a long queue.
     """
 
-    def __init__(self, send: Send, content_type: bytes, keep_alive: bytes) -> None:
+    def __init__(self, send: Send, content_type: bytes, keep_alive: Callable[[], bytes]) -> None:
         self._send = send
         self._keep_alive = keep_alive
         self._last = asyncio.get_running_loop().time()
@@ -120,7 +122,7 @@ class StreamReply:
             limit = KEEP_ALIVE if self.opened else HOLD_HEADERS
             silent = loop.time() - self._last
             if silent >= limit:
-                await self.write(self._keep_alive)
+                await self.write(self._keep_alive())
             else:
                 await asyncio.sleep(limit - silent)
 

@@ -93,7 +93,7 @@ def routes(node: NodeService) -> tuple[Route, ...]:
 
     def read(path: str, name: str, summary: str, reply: Any, answer: Any) -> Route:
         return Route(
-            method="GET", path=path, name=name, summary=summary, tag="swarm", reply=reply, answer=answer, free=True
+            method="GET", path=path, name=name, summary=summary, tag="swarm", reply=reply, answer=answer, scope="read"
         )
 
     return (
@@ -106,7 +106,7 @@ def routes(node: NodeService) -> tuple[Route, ...]:
             tag="swarm",
             reply={"type": "string"},
             answer=metrics,
-            free=True,
+            scope="read",
             media=PROMETHEUS,
         ),
         read(f"{_BASE}/node", "node", "This node", NodeDetail, detail),
@@ -126,7 +126,7 @@ def routes(node: NodeService) -> tuple[Route, ...]:
             body=ChatRequest,
             reply=Routed,
             answer=route,
-            free=True,
+            scope="inference",
         ),
         Route(
             method="POST",
@@ -138,7 +138,7 @@ def routes(node: NodeService) -> tuple[Route, ...]:
             reply=Delta,
             media=NDJSON,
             app=streams.chat,
-            free=True,
+            scope="inference",
         ),
         Route(
             method="POST",

@@ -13,7 +13,9 @@ import msgspec
 from mycoswarm.api.asgi import App
 from mycoswarm.core.errors import InvalidRequest, NotFound, WrongMethod
 
-Dialect = Literal["swarm", "openai"]
+Scope = Literal["inference", "read", "admin"]
+"""Asking a model; looking at lists and health; everything else."""
+
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -39,8 +41,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One method of one path.
 
     path: `{name}` stands for one segment, `{name...}` for all that is left. reply: a msgspec type, or a JSON schema.
-    free: needs no token on loopback. media: of the reply; of NDJSON, `reply` is one line. An `answer` gives what shall
-    be written as JSON, or bytes that are of that media type already.
+    scope: what a key must be good for; on loopback only "admin" needs the token. media: of the reply; of NDJSON,
+    `reply` is one line. An `answer` gives what shall be written as JSON, or bytes that are of that media type already.
     """
 
     method: str
@@ -54,8 +56,13 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     app: App | None = None
     query: tuple[Query, ...] = ()
     status: int = 200
-    free: bool = False
+    scope: Scope = "admin"
     media: str = JSON
+
+    @property
+    def free(self) -> bool:
+        """Whether it needs no token on loopback."""
+        return self.scope != "admin"
 
     @property
     def parameters(self) -> tuple[str, ...]:

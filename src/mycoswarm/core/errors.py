@@ -3,6 +3,7 @@
     MycoError                     500  exit 70  our bug
     ├── InvalidRequest            400  exit 2   the request itself is wrong
     │   ├── ContextTooLong        400  exit 2   the prompt does not fit the model's context
+    │   ├── TooLarge              413  exit 2   more bytes than anybody needs
     │   └── WrongMethod           405  exit 2   the path exists, the method does not
     ├── NotFound                  404  exit 4   no such model, node, task
     │   └── UnknownModel          404  exit 4
@@ -75,6 +76,11 @@ class InvalidRequest(MycoError):
 
 class ContextTooLong(InvalidRequest):
     code = "context_too_long"
+
+
+class TooLarge(InvalidRequest):
+    code = "too_large"
+    status = 413
 
 
 class WrongMethod(InvalidRequest):

@@ -4,10 +4,14 @@ Source: the public API reference of OpenAI, chat completions. Unknown fields are
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
 
+from mycoswarm.api.choices import MOST
+from mycoswarm.api.dialect import Arrival, Asked
+from mycoswarm.api.openai.shape import comment, error_json
 from mycoswarm.api.routes import decode_body
 from mycoswarm.core.chat import (
     ChatRequest,
@@ -35,9 +39,8 @@ from mycoswarm.core.chat import (
     ToolResultPart,
     Usage,
 )
-from mycoswarm.core.errors import ErrorBody, InvalidRequest, MycoError
+from mycoswarm.core.errors import InvalidRequest
 from mycoswarm.core.ids import RequestId
-from mycoswarm.core.views import Models
 
 
 class _Function(msgspec.Struct):
@@ -87,14 +90,6 @@ class _Body(msgspec.Struct):
     prompt_cache_key: str | None = None
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """The canonical request, and how the client wants its answer told."""
-
-    request: ChatRequest
-    stream: bool
-    include_usage: bool
-
-
 _decoder = msgspec.json.Decoder(_Body)
 _ROLES: dict[str, Role] = {
     "system": "system",
@@ -106,19 +101,20 @@ _ROLES: dict[str, Role] = {
 }
 
 
-def parse(body: bytes, request_id: RequestId, *, why: bool = False) -> Asked:
-    """Their request. Raises InvalidRequest, naming the field."""
-    asked = decode_body(body, _decoder)
+def read(arrival: Arrival) -> Asked:
+    """`POST /v1/chat/completions`."""
+    asked = decode_body(arrival.body, _decoder)
     if not asked.messages:
         raise InvalidRequest("`messages` is empty", "send at least one message")
-    if asked.n is not None and asked.n != 1:
-        raise InvalidRequest(f"`n` is {asked.n}; one answer at a time is served", "send the request several times")
+    choices = 1 if asked.n is None else asked.n
+    if not 1 <= choices <= MOST:
+        raise InvalidRequest(f"`n` is {choices}; 1 to {MOST} answers are given to one request", "ask for fewer")
     limit = asked.max_completion_tokens if asked.max_completion_tokens is not None else asked.max_tokens
     if limit is not None and limit < 1:
         raise InvalidRequest("`max_tokens` must be at least 1", "leave it out for as many as fit")
     stop = (asked.stop,) if isinstance(asked.stop, str) else tuple(asked.stop or ())
     request = ChatRequest(
-        id=request_id,
+        id=arrival.id,
         model=asked.model or "auto",
         messages=tuple(_message(one) for one in asked.messages),
         sampling=Sampling(
@@ -136,12 +132,14 @@ def parse(body: bytes, request_id: RequestId, *, why: bool = False) -> Asked:
         tool_choice=_tool_choice(asked.tool_choice),
         response_format=_response_format(asked.response_format),
         logprobs=(asked.top_logprobs or 0) if asked.logprobs else None,
-        session=asked.prompt_cache_key,
+        session=asked.prompt_cache_key or arrival.session,
         dialect="openai",
-        why=why,
+        why=arrival.why,
     )
+    if not asked.stream:
+        return Asked(request, None, Collector(arrival.id, arrival.created), choices)
     include_usage = bool(asked.stream_options and asked.stream_options.include_usage)
-    return Asked(request, bool(asked.stream), include_usage)
+    return Asked(request, ChunkWriter(arrival.id, arrival.created, include_usage=include_usage), choices=choices)
 
 
 def _message(one: _Message) -> Message:
@@ -229,16 +227,10 @@ def _response_format(wanted: dict[str, Any] | None) -> ResponseFormat:
             raise InvalidRequest("`response_format` is not understood", "text, json_object or json_schema")
 
 
-def error_json(error: MycoError | ErrorBody) -> bytes:
-    """Their shape of an error, with our hint at the end of the sentence."""
-    body = error.body() if isinstance(error, MycoError) else error
-    text = f"{body.message} ({body.hint})" if body.hint else body.message
-    kind = "invalid_request_error" if isinstance(error, InvalidRequest) else f"{body.code}_error"
-    return msgspec.json.encode({"error": {"message": text, "type": kind, "param": None, "code": body.code}})
-
-
 class ChunkWriter:
     """Deltas to `chat.completion.chunk` events, one event a delta."""
+
+    media = b"text/event-stream; charset=utf-8"
 
     def __init__(self, request_id: RequestId, created: int, *, include_usage: bool) -> None:
         self._id = f"chatcmpl-{request_id}"
@@ -246,41 +238,46 @@ class ChunkWriter:
         self._include_usage = include_usage
         self._model = ""
 
+    def keep_alive(self) -> bytes:
+        return b": keep-alive\n\n"
+
+    def late(self, start: Start) -> bytes:
+        return comment("node", start.node_name)
+
     def write(self, delta: Delta) -> bytes:
-        """The bytes to send for `delta`; empty where the dialect has nothing to say."""
         match delta:
             case Start():
                 self._model = delta.model
-                return self._event({"role": "assistant", "content": ""})
+                return self._event(delta, {"role": "assistant", "content": ""})
             case Text():
-                return self._event({"content": delta.text})
+                return self._event(delta, {"content": delta.text})
             case Thinking():
-                return self._event({"reasoning_content": delta.text})
+                return self._event(delta, {"reasoning_content": delta.text})
             case ToolCall():
                 function = {"name": delta.name, "arguments": ""}
                 call = {"index": delta.index, "id": delta.id, "type": "function", "function": function}
-                return self._event({"tool_calls": [call]})
+                return self._event(delta, {"tool_calls": [call]})
             case ToolArgs():
                 call = {"index": delta.index, "function": {"arguments": delta.text}}
-                return self._event({"tool_calls": [call]})
+                return self._event(delta, {"tool_calls": [call]})
             case Logprobs():
-                return self._event({}, logprobs={"content": [_logprob(token) for token in delta.tokens]})
+                return self._event(delta, {}, logprobs={"content": [_logprob(token) for token in delta.tokens]})
             case Finish():
-                return self._event({}, finish=_finish(delta))
+                return self._event(delta, {}, finish=_finish(delta))
             case Usage():
                 if not self._include_usage:
                     return b""
-                return self._line(self._chunk([]) | {"usage": _usage(delta)})
+                return self._line(self._chunk([]) | {"usage": usage_json(delta)})
             case Error():
                 return b"data: " + error_json(delta.error) + b"\n\n"
             case Note():
-                return f": {delta.kind}: {' '.join(delta.text.split())}\n\n".encode()
+                return comment(delta.kind, delta.text)
 
     def end(self) -> bytes:
         return b"data: [DONE]\n\n"
 
-    def _event(self, delta: dict[str, Any], finish: str | None = None, logprobs: Any = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+    def _event(self, delta: Delta, said: dict[str, Any], finish: str | None = None, logprobs: Any = None) -> bytes:
+        choice = {"index": delta.choice, "delta": said, "logprobs": logprobs, "finish_reason": finish}
         return self._line(self._chunk([choice]))
 
     def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
@@ -303,67 +300,79 @@ class Collector:
         self._id = f"chatcmpl-{request_id}"
         self._created = created
         self._model = ""
-        self._text: list[str] = []
-        self._thinking: list[str] = []
-        self._calls: dict[int, tuple[ToolCall, list[str]]] = {}
-        self._logprobs: list[dict[str, Any]] = []
-        self._finish = "stop"
-        self._usage: dict[str, Any] = _usage(Usage())
+        self._choices: dict[int, _Choice] = {}
+        self._usage: dict[str, Any] = usage_json(Usage())
 
     def add(self, delta: Delta) -> None:
-        """Take `delta` in. An Error delta is the caller's to raise."""
         match delta:
             case Start():
                 self._model = delta.model
+                self._choice(delta)
             case Text():
-                self._text.append(delta.text)
+                self._choice(delta).text.append(delta.text)
             case Thinking():
-                self._thinking.append(delta.text)
+                self._choice(delta).thinking.append(delta.text)
             case ToolCall():
-                self._calls[delta.index] = (delta, [])
+                self._choice(delta).calls[delta.index] = (delta, [])
             case ToolArgs():
-                if delta.index in self._calls:
-                    self._calls[delta.index][1].append(delta.text)
+                if delta.index in self._choice(delta).calls:
+                    self._choice(delta).calls[delta.index][1].append(delta.text)
             case Logprobs():
-                self._logprobs += [_logprob(token) for token in delta.tokens]
+                self._choice(delta).logprobs += [_logprob(token) for token in delta.tokens]
             case Finish():
-                self._finish = _finish(delta)
+                self._choice(delta).finish = _finish(delta)
             case Usage():
-                self._usage = _usage(delta)
+                self._usage = usage_json(delta)
             case Note() | Error():
                 pass
 
-    def json(self) -> bytes:
-        """The reply's body."""
-        message: dict[str, Any] = {"role": "assistant", "content": "".join(self._text) or None, "refusal": None}
-        if self._thinking:
-            message["reasoning_content"] = "".join(self._thinking)
-        if self._calls:
-            message["tool_calls"] = [
-                {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": "".join(pieces)}}
-                for call, pieces in self._calls.values()
-            ]
-        elif message["content"] is None:
-            message["content"] = ""
-        logprobs = {"content": self._logprobs} if self._logprobs else None
-        choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": self._finish}
+    def _choice(self, delta: Delta) -> "_Choice":
+        return self._choices.setdefault(delta.choice, _Choice())
+
+    def body(self) -> bytes:
         return msgspec.json.encode(
             {
                 "id": self._id,
                 "object": "chat.completion",
                 "created": self._created,
                 "model": self._model,
-                "choices": [choice],
+                "choices": [{"index": index} | choice.said() for index, choice in sorted(self._choices.items())],
                 "usage": self._usage,
             }
         )
+
+
+@dataclass
+class _Choice:
+    """One answer, as far as it has come."""
+
+    text: list[str] = field(default_factory=list)
+    thinking: list[str] = field(default_factory=list)
+    calls: dict[int, tuple[ToolCall, list[str]]] = field(default_factory=dict)
+    logprobs: list[dict[str, Any]] = field(default_factory=list)
+    finish: str = "stop"
+
+    def said(self) -> dict[str, Any]:
+        message: dict[str, Any] = {"role": "assistant", "content": "".join(self.text) or None, "refusal": None}
+        if self.thinking:
+            message["reasoning_content"] = "".join(self.thinking)
+        if self.calls:
+            message["tool_calls"] = [
+                {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": "".join(pieces)}}
+                for call, pieces in self.calls.values()
+            ]
+        elif message["content"] is None:
+            message["content"] = ""
+        logprobs = {"content": self.logprobs} if self.logprobs else None
+        return {"message": message, "logprobs": logprobs, "finish_reason": self.finish}
 
 
 def _finish(delta: Finish) -> Literal["stop", "length", "tool_calls", "content_filter"]:
     return "stop" if delta.reason == "cancelled" else delta.reason
 
 
-def _usage(delta: Usage) -> dict[str, Any]:
+def usage_json(delta: Usage) -> dict[str, Any]:
+    """Their `usage` object."""
     return {
         "prompt_tokens": delta.prompt_tokens,
         "completion_tokens": delta.completion_tokens,
@@ -382,22 +391,3 @@ def _logprob(token: TokenLogprob) -> dict[str, Any]:
             for one in token.top
         ],
     }
-
-
-def models_json(models: Models) -> bytes:
-    """`GET /v1/models`: every model of the swarm that can answer now."""
-    return msgspec.json.encode(
-        {
-            "object": "list",
-            "data": [
-                {
-                    "id": view.name,
-                    "object": "model",
-                    "created": 0,
-                    "owned_by": ", ".join(sorted({place.node_name for place in view.places if place.reachable})),
-                }
-                for view in models.models
-                if any(place.reachable and place.offer.state != "unfit" for place in view.places)
-            ],
-        }
-    )

@@ -1,7 +1,9 @@
 import msgspec
 import pytest
 
-from mycoswarm.api.openai import ChunkWriter, Collector, models_json, parse
+from mycoswarm.api.dialect import Arrival
+from mycoswarm.api.openai.chat import ChunkWriter, Collector, read
+from mycoswarm.api.openai.models import models_json
 from mycoswarm.core.chat import (
     ChatRequest,
     Delta,
@@ -30,9 +32,13 @@ from mycoswarm.core.views import ModelPlace, Models, ModelView
 ID = RequestId("req-1")
 
 
+def arrival(body: bytes, **headers: str) -> Arrival:
+    return Arrival(ID, 5, headers, {}, body)
+
+
 def request(**fields: object) -> ChatRequest:
     body = {"messages": [{"role": "user", "content": "hi"}], **fields}
-    return parse(msgspec.json.encode(body), ID).request
+    return read(arrival(msgspec.json.encode(body))).request
 
 
 def test_the_smallest_request_goes_to_auto() -> None:
@@ -93,7 +99,7 @@ def test_formats() -> None:
         (b'{"messages": [{"role": "user", "content": 5}]}', "content"),
         (b'{"messages": [{"role": "wizard", "content": "x"}]}', "wizard"),
         (b'{"messages": [{"role": "user", "content": [{"type": "audio"}]}]}', "audio"),
-        (b'{"messages": [{"role": "user", "content": "x"}], "n": 3}', "`n`"),
+        (b'{"messages": [{"role": "user", "content": "x"}], "n": 17}', "`n`"),
         (b'{"messages": [{"role": "user", "content": "x"}], "max_tokens": 0}', "max_tokens"),
         (b'{"messages": [{"role": "user", "content": "x"}], "temperature": "hot"}', "temperature"),
         (
@@ -104,7 +110,7 @@ def test_formats() -> None:
 )
 def test_bad_requests_name_what_is_wrong(body: bytes, names: str) -> None:
     with pytest.raises(InvalidRequest, match=names):
-        parse(body, ID)
+        read(arrival(body))
 
 
 def events(*deltas: Delta, include_usage: bool = False) -> list[dict[str, object]]:
@@ -156,11 +162,33 @@ def test_an_error_in_the_middle_is_an_event() -> None:
     assert said[-1]["error"]["message"] == "miu went away (ask again)"  # pyright: ignore[reportIndexIssue,reportArgumentType]
 
 
+def test_several_answers_keep_their_places() -> None:
+    deltas: tuple[Delta, ...] = (
+        Start(ID, "m"),
+        Start(ID, "m", choice=1),
+        Text("b", choice=1),
+        Text("a"),
+        Finish("stop", choice=1),
+        Finish("length"),
+        Usage(7, 2),
+    )
+    collector = Collector(ID, 5)
+    for delta in deltas:
+        collector.add(delta)
+    choices = msgspec.json.decode(collector.body())["choices"]
+    assert [(one["index"], one["message"]["content"], one["finish_reason"]) for one in choices] == [
+        (0, "a", "length"),
+        (1, "b", "stop"),
+    ]
+    said = [one["choices"][0] for one in events(*deltas)]  # pyright: ignore[reportIndexIssue]
+    assert [one["index"] for one in said] == [0, 1, 1, 0, 1, 0]
+
+
 def test_the_collected_answer_equals_the_streamed_one() -> None:
     collector = Collector(ID, 5)
     for delta in ANSWER:
         collector.add(delta)
-    whole = msgspec.json.decode(collector.json())
+    whole = msgspec.json.decode(collector.body())
     message = whole["choices"][0]["message"]
     assert message["content"] == "Hello"
     assert message["reasoning_content"] == "hm"

@@ -1,0 +1,97 @@
+"""What a dialect is: one adapter in, one out, and its own shape of an error. Pure.
+
+    body ─▶ read ─▶ Asked: ChatRequest ─▶ node ─▶ deltas ─▶ Writer (streamed) or Collector (in one piece) ─▶ bytes
+
+A dialect's package gives a `Dialect` and a `read` per endpoint; `answering` is the one shell round all of them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from mycoswarm.core.chat import ChatRequest, Delta, Start
+from mycoswarm.core.errors import MycoError
+from mycoswarm.core.ids import RequestId
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    """A request as it came. headers: lower-case names. created: seconds since 1970."""
+
+    id: RequestId
+    created: int
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    body: bytes
+
+    @property
+    def why(self) -> bool:
+        """Whether the client wants to know why this node answers."""
+        return self.headers.get("x-mycoswarm-why") == "1"
+
+    @property
+    def session(self) -> str | None:
+        """A hint that this request belongs to one conversation, by whichever header a client says it."""
+        return next((self.headers[name] for name in _SESSION_HEADERS if self.headers.get(name)), None)
+
+
+_SESSION_HEADERS = ("x-session-affinity", "x-claude-code-session-id", "session-id", "session_id", "x-session-id")
+
+
+class Writer(Protocol):
+    """Tells one answer piece by piece."""
+
+    @property
+    def media(self) -> bytes: ...
+
+    def keep_alive(self) -> bytes:
+        """Bytes that say nothing, for a silence; a client that follows the dialect passes over them."""
+        ...
+
+    def late(self, start: Start) -> bytes:
+        """Who answers, where the headers that say it have gone out before anybody had accepted."""
+        ...
+
+    def write(self, delta: Delta) -> bytes:
+        """The bytes to send for `delta`; empty where the dialect has nothing to say. An Error is told in its words."""
+        ...
+
+    def end(self) -> bytes:
+        """After the last delta, also after an Error."""
+        ...
+
+
+class Collector(Protocol):
+    """Tells one answer in one piece."""
+
+    def add(self, delta: Delta) -> None:
+        """Take `delta` in. An Error delta is the caller's to raise."""
+        ...
+
+    def body(self) -> bytes: ...
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """The canonical request, and how its answer is told: by `writer` where it is streamed, else by `collector`.
+
+    choices: how many answers are wanted; more than one are as many requests.
+    """
+
+    request: ChatRequest
+    writer: Writer | None
+    collector: Collector | None = None
+    choices: int = 1
+
+
+class Dialect(msgspec.Struct, frozen=True):
+    """error: the body of a refusal. status: of a refusal. headers: beside ours, on every reply."""
+
+    error: Callable[[MycoError], bytes]
+    status: Callable[[MycoError], int]
+    headers: Callable[[RequestId], Headers] = lambda request_id: ()
+
+
+Read = Callable[[Arrival], Asked]
+"""Raises InvalidRequest, naming the field."""
