@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from mycoswarm import __version__
-from mycoswarm.api import auth, dialects, membership, native
+from mycoswarm.api import auth, dialects, membership, model_list, native
 from mycoswarm.api.answering import refusing
 from mycoswarm.api.anthropic import routes as anthropic
 from mycoswarm.api.asgi import App, ClientGone, Receive, Scope, Send, read_body, send_response
@@ -27,7 +27,8 @@ MAX_ANSWER_BODY = 1024 * 1024
 
 def create_app(node: NodeService, token: str) -> App:
     """The application over `node`; `token` guards all that is not inference or a list."""
-    table = Table((*native.routes(node), *membership.routes(node), *openai.routes(node), *anthropic.routes(node)))
+    parts = (native, membership, model_list, openai, anthropic)
+    table = Table(route for part in parts for route in part.routes(node))
     document = Route(
         method="GET",
         path="/schema",
