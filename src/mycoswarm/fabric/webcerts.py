@@ -66,17 +66,12 @@ class Surroundings:
 
 
 class WebCertificates:
-    """`run` keeps the certificate as it should be; `handlers` are what other members may ask.
+    """`step`, done again and again, keeps the certificate as it should be; `handlers` are what members may ask."""
 
-    Args:
-        changed: called when there is another certificate in `store.certificate_file`.
-    """
-
-    def __init__(self, store: WebStore, around: Surroundings, clock: Clock, changed: Callable[[], None]) -> None:
+    def __init__(self, store: WebStore, around: Surroundings, clock: Clock) -> None:
         self.store = store
         self._around = around
         self._clock = clock
-        self._changed = changed
         self._turn = asyncio.Lock()
         self._wanted: tuple[str, ...] = ()
         # What the present certificate was asked with; keepers may have granted less, and asking again changes nothing.
@@ -262,7 +257,6 @@ class WebCertificates:
         missing = set(self._wanted) - set(webca.names_of(shown.certificate))
         left_out = f", without {', '.join(sorted(missing))}" if missing else ""
         _log.info("there is a web certificate for %s%s", ", ".join(webca.names_of(shown.certificate)), left_out)
-        self._changed()
 
     async def _trusted(self, swarm: SwarmInfo | None, *, signs_itself: bool) -> bytes | None:
         """The CA's certificate as far as this node needs to know it now; None where it was not asked for."""
