@@ -50,6 +50,7 @@ from tests.api.fake_node import (
 TOKEN = "s3cret"
 OWNER = {"authorization": f"Bearer {TOKEN}"}
 CHAT = msgspec.json.encode(ChatRequest("m", (message("user", "hi"),)))
+MESSAGES = b'{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}'
 THEIRS = b'{"messages":[{"role":"user","content":"hi"}],"stream":true}'
 
 CLOSED = [
@@ -93,6 +94,8 @@ FREE = [
     ("POST", "/v1/embeddings", b'{"input":"Once"}'),
     ("POST", "/v1/responses", b'{"input":"hi"}'),
     ("POST", "/v1/chat/completions", THEIRS),
+    ("POST", "/v1/messages", MESSAGES),
+    ("POST", "/v1/messages/count_tokens", MESSAGES),
 ]
 
 
