@@ -1,6 +1,7 @@
 """[io] The user port's ASGI application: the guard, the table of routes, and errors in the caller's own shape."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -62,12 +63,12 @@ def create_app(node: NodeService, token: str) -> App:
         if found.route.app is not None:
             await found.route.app(scope, receive, send)
         else:
-            await _answer(found, scope, receive, send)
+            await _answer(found, scope, headers, receive, send)
 
     return app
 
 
-async def _answer(found: Found, scope: Scope, receive: Receive, send: Send) -> None:
+async def _answer(found: Found, scope: Scope, headers: Mapping[str, str], receive: Receive, send: Send) -> None:
     route = found.route
     assert route.answer is not None, "a route has an answer or an app"
     body: Any = None
@@ -78,7 +79,7 @@ async def _answer(found: Found, scope: Scope, receive: Receive, send: Send) -> N
             msgspec.json.Decoder(route.body),
         )
     query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
-    reply = await route.answer(Call(found.path, query, body))
+    reply = await route.answer(Call(found.path, query, body, headers))
     said = reply if isinstance(reply, bytes) else msgspec.json.encode(reply)
     await send_response(send, route.status, said, media=route.media.encode())
 

@@ -5,6 +5,7 @@ streams). A web framework did this before: 279 modules, 10 MB of an idle node's 
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 from urllib.parse import unquote
 
@@ -23,11 +24,12 @@ _T = TypeVar("_T")
 
 
 class Call(msgspec.Struct, frozen=True):
-    """What an `answer` is given. body: of the route's `body` type, None where it takes none."""
+    """What an `answer` is given. body: of the route's `body` type, None where it takes none. headers: lower-case."""
 
     path: Mapping[str, str]
     query: Mapping[str, str]
     body: Any
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class Query(msgspec.Struct, frozen=True):
