@@ -74,6 +74,7 @@ def _arguments() -> argparse.ArgumentParser:
     run.add_argument("--port", type=int)
     run.add_argument("--peer-port", type=int)
     run.add_argument("--listen")
+    run.add_argument("--ollama-port", type=int)
     run.add_argument("--announce")
     run.add_argument("--peer", dest="peers", action="append")
     run.add_argument("--private", action="store_true", help="for one command only: no peers, any free port")
@@ -90,9 +91,12 @@ def _detect() -> int:
 
 
 def _run(asked: argparse.Namespace) -> int:
-    flags = {key: getattr(asked, key) for key in ("name", "port", "peer_port", "listen", "announce", "peers")}
+    flags = {
+        key: getattr(asked, key) for key in ("name", "port", "peer_port", "listen", "ollama_port", "announce", "peers")
+    }
     if asked.private:
-        flags = {**flags, "announce": "no", "port": flags["port"] if flags["port"] is not None else 0}
+        own = {"announce": "no", "ollama_port": 0, "port": flags["port"] if flags["port"] is not None else 0}
+        flags |= own
     paths = resolve()
     settings = settings_file.load(paths, flags).settings
     _refuse_what_is_not_there_yet(settings)
@@ -115,10 +119,6 @@ def _refuse_what_is_not_there_yet(settings: Settings) -> None:
         raise InvalidRequest(
             "`listen = lan` is not there yet: this version has no web certificate and no API keys",
             "leave it at loopback",
-        )
-    if settings.ollama_port:
-        raise InvalidRequest(
-            "`ollama_port` is not there yet: this version does not speak Ollama's API", "leave it at 0"
         )
 
 

@@ -1,6 +1,7 @@
 """[io] The ports on a node's user side: which sockets there are, and what answers on each of them.
 
     port        127.0.0.1, plaintext: the user API; inference and lists are free, the rest needs the token
+    ollama_port 127.0.0.1, plaintext, opt-in: Ollama's API; the owner's own programs need no token there
 
 Sockets are bound before the node starts, so that a taken port is told before anything else happens, and answered on
 once it runs.
@@ -9,8 +10,10 @@ once it runs.
 import socket
 
 from mycoswarm import serving
-from mycoswarm.api.app import create_app
+from mycoswarm.api.app import create_app, create_ollama_app
 from mycoswarm.api.node import NodeService
+from mycoswarm.api.ollama.owner import is_owner
+from mycoswarm.core.errors import PortTaken
 from mycoswarm.core.settings import Settings
 
 
@@ -25,6 +28,7 @@ class Listeners:
         self._bound: list[socket.socket] = []
         self._open: list[serving.Listener] = []
         self._loopback = self._bind("127.0.0.1", settings.port, "port")
+        self._ollama = self._bind_ollama(settings.ollama_port) if settings.ollama_port else None
 
     @property
     def port(self) -> int:
@@ -34,12 +38,25 @@ class Listeners:
     async def start(self, node: NodeService, token: str) -> None:
         """Answer from now on."""
         await self._listen(serving.Listener(create_app(node, token), self._loopback))
+        if self._ollama is not None:
+            await self._listen(serving.Listener(create_ollama_app(node, token, is_owner), self._ollama))
 
     async def close(self, grace: float) -> None:
         """Take nothing new, give running exchanges `grace` seconds, then break them."""
         for listener in self._open:
             await listener.close(grace)
         self._close_sockets()
+
+    def _bind_ollama(self, port: int) -> socket.socket:
+        try:
+            return self._bind("127.0.0.1", port, "ollama_port")
+        except PortTaken as problem:
+            taken = "its models are part of the swarm anyway; " if problem.data.get("taken") else ""
+            raise PortTaken(
+                f"{problem.message} (ollama_port)",
+                f"leave `ollama_port` at 0 where Ollama itself runs: {taken}or choose another port",
+                **problem.data,
+            ) from problem
 
     def _bind(self, host: str, port: int, setting: str) -> socket.socket:
         try:

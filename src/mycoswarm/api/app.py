@@ -1,7 +1,7 @@
 """[io] The user port's ASGI application: the guard, the table of routes, and errors in the caller's own shape."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -11,6 +11,8 @@ from mycoswarm import __version__
 from mycoswarm.api import auth, membership, native
 from mycoswarm.api.asgi import App, ClientGone, Receive, Scope, Send, read_body, send_error, send_response
 from mycoswarm.api.node import NodeService
+from mycoswarm.api.ollama import routes as ollama
+from mycoswarm.api.ollama import shape as ollama_shape
 from mycoswarm.api.openai import routes as openai
 from mycoswarm.api.openai.shape import error_json
 from mycoswarm.api.routes import Call, Found, Route, Table, decode_body, openapi
@@ -23,9 +25,13 @@ MAX_ANSWER_BODY = 1024 * 1024
 """Bytes of a body that is no conversation."""
 
 
+Owner = Callable[[Scope], Awaitable[bool]]
+"""Whether a request comes from a program of the owner's, by the connection that it came over."""
+
+
 def create_app(node: NodeService, token: str) -> App:
     """The application over `node`; `token` guards all that is not inference or a list."""
-    table = Table((*native.routes(node), *membership.routes(node), *openai.routes(node)))
+    table = Table((*native.routes(node), *membership.routes(node), *openai.routes(node), *ollama.routes(node)))
     document = Route(
         method="GET",
         path="/schema",
@@ -36,8 +42,16 @@ def create_app(node: NodeService, token: str) -> App:
         answer=lambda _: _schema(table),
         scope="read",
     )
-    table = Table((*table.routes, document))
+    return _application(node, Table((*table.routes, document)), token)
 
+
+def create_ollama_app(node: NodeService, token: str, is_owner: Owner) -> App:
+    """What Ollama's own port serves: its API, and OpenAI's, as theirs does. An owner's program needs no token there."""
+    table = Table((*ollama.root_routes(), *ollama.routes(node), *openai.routes(node)))
+    return _application(node, table, token, is_owner)
+
+
+def _application(node: NodeService, table: Table, token: str, is_owner: Owner | None = None) -> App:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
@@ -58,7 +72,9 @@ def create_app(node: NodeService, token: str) -> App:
         if refusal := auth.check_origin(headers):
             raise refusal
         found = table.find(scope["method"], scope["raw_path"].decode("latin-1"))
-        if refusal := auth.check_token(found.route, headers, token):
+        if (refusal := auth.check_token(found.route, headers, token)) and not (
+            is_owner is not None and not auth.forwarded(headers) and await is_owner(scope)
+        ):
             raise refusal
         if found.route.app is not None:
             await found.route.app(scope, receive, send)
@@ -85,6 +101,9 @@ async def _answer(found: Found, scope: Scope, headers: Mapping[str, str], receiv
 
 
 async def _refuse(send: Send, path: str, problem: MycoError) -> None:
+    if path == "/api" or path.startswith("/api/"):
+        await send_error(send, problem, body=ollama_shape.error_json(problem), status=ollama_shape.status(problem))
+        return
     await send_error(send, problem, body=error_json(problem) if path.startswith("/v1/") else None)
 
 

@@ -127,9 +127,7 @@ TABLE: tuple[Setting, ...] = (
     Setting(
         "listen", _choice("loopback", "lan"), "loopback; lan, which will need TLS and keys, is refused until they exist"
     ),
-    Setting(
-        "ollama_port", _port, "also serve Ollama's API on this loopback port; 0: no; refused until that API exists"
-    ),
+    Setting("ollama_port", _port, "also serve Ollama's API on this loopback port, e.g. 11434; 0: no"),
     Setting("announce", _choice("yes", "no"), "no: neither announce this node nor let peers in"),
     Setting("peers", _list, "HOST[:PORT] of members, for networks that block multicast"),
     Setting("join", _text, "a headless invitation to join by at the first start"),

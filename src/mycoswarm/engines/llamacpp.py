@@ -34,7 +34,7 @@ from mycoswarm.core.ids import EngineId, ModelName
 from mycoswarm.core.model import ModelOffer, ModelState, Progress, Speed
 from mycoswarm.core.tasks import TaskGroup
 from mycoswarm.egress import unix_session
-from mycoswarm.engines import probe
+from mycoswarm.engines import preset, probe
 from mycoswarm.engines.child import Child
 from mycoswarm.engines.engine import Health
 from mycoswarm.engines.fit import Fit, fit
@@ -192,6 +192,7 @@ class LlamaCpp:
             size=file.size,
             parameters=file.parameters,
             quantization=file.quantization,
+            family=file.family,
             context=self._context_of(file),
             needs=known.needs or self._fit(file, available).needs,
             abilities=file.abilities,
@@ -226,6 +227,7 @@ class LlamaCpp:
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
         file = await self._file(request.model)
+        request = preset.apply(file.preset, request)
         self._check(request, file)
         loaded = await self._ensure(file)
         with self._using(loaded):
@@ -274,7 +276,7 @@ class LlamaCpp:
         loaded = self._loaded.get(request.model)
         if loaded is None:
             return None
-        body = chat_body(request, request.model)
+        body = chat_body(preset.apply(loaded.file.preset, request), request.model)
         with self._using(loaded):
             rendered = await self._post(loaded, "/apply-template", {"messages": body["messages"]}, _QUICK)
             wanted = {"content": rendered.get("prompt", ""), "add_special": True, "parse_special": True}

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-import msgspec
-
 from mycoswarm.core.errors import DiskFull, InvalidRequest, ModelCorrupt, NotFound, from_os_error
 from mycoswarm.core.model import Progress
 from mycoswarm.core.preset import Preset, Recipe
+from mycoswarm.core.views import ModelFacts
 from mycoswarm.engines.model_file import ModelFile
 from mycoswarm.models import gguf_header, manifest
 from mycoswarm.models.blobs import Blobs, digest_of
@@ -193,25 +192,13 @@ def _hash(path: Path) -> str:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
 
-class Shown(msgspec.Struct, frozen=True):
-    """What `show` tells of a model's file beside its offer. modified: seconds since 1970."""
-
-    header: dict[str, int | float | bool | str]
-    template: str
-    licence: str
-    preset: Preset
-    modified: float
-
-
-def show(file: ModelFile) -> Shown:
-    """[io] Read what the file at hand says of itself. Raises ModelCorrupt, NotFound."""
-    if file.damaged:
-        raise ModelCorrupt(file.damaged, file.mend)
+def facts(file: ModelFile) -> ModelFacts:
+    """[io] What the file at hand says of itself, and what its owner gave it. Raises ModelCorrupt, NotFound."""
+    source = _of_model(file)
     header = gguf_header.read(file.path)
     values = {key: value for key, value in header.values.items() if not isinstance(value, tuple)}
     template = values.pop("tokenizer.chat_template", "")
-    source = _of_model(file)
-    return Shown(
+    return ModelFacts(
         header=values,
         template=template if isinstance(template, str) else "",
         licence=source.licence or describe(header).licence or "",
