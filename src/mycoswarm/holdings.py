@@ -190,6 +190,7 @@ class Holdings:
         engine = self._engine(held.engine)
         async for _ in engine.load(held.model):
             pass
+        await self._changed()
 
     async def _unload_here(self, held: Held) -> None:
         for queue in self._executor.queues():
