@@ -25,7 +25,7 @@ import msgspec
 
 from mycoswarm import __version__
 from mycoswarm.client import settings_file
-from mycoswarm.core.errors import Fixable, InvalidRequest, MycoError, NotWritable, from_os_error
+from mycoswarm.core.errors import Fixable, MycoError, NotWritable, from_os_error
 from mycoswarm.core.paths import Paths, resolve
 from mycoswarm.core.settings import Settings
 from mycoswarm.core.tasks import TaskGroup
@@ -95,11 +95,15 @@ def _run(asked: argparse.Namespace) -> int:
         key: getattr(asked, key) for key in ("name", "port", "peer_port", "listen", "ollama_port", "announce", "peers")
     }
     if asked.private:
-        own = {"announce": "no", "ollama_port": 0, "port": flags["port"] if flags["port"] is not None else 0}
-        flags |= own
+        flags = {
+            **flags,
+            "announce": "no",
+            "listen": "loopback",
+            "ollama_port": 0,
+            "port": flags["port"] if flags["port"] is not None else 0,
+        }
     paths = resolve()
     settings = settings_file.load(paths, flags).settings
-    _refuse_what_is_not_there_yet(settings)
     _make_directories(paths)
     with _lock(paths):
         from mycoswarm.telemetry import logs
@@ -111,15 +115,6 @@ def _run(asked: argparse.Namespace) -> int:
         # A full disk must not fill the terminal with a traceback for every line that could not be logged.
         logging.raiseExceptions = False
         return _loop(_serve(paths, settings, private=asked.private, keep=asked.keep))
-
-
-def _refuse_what_is_not_there_yet(settings: Settings) -> None:
-    """Rather than to serve loopback only and let the owner believe otherwise."""
-    if settings.listen == "lan":
-        raise InvalidRequest(
-            "`listen = lan` is not there yet: this version has no web certificate and no API keys",
-            "leave it at loopback",
-        )
 
 
 def _loop(work: Any) -> int:

@@ -2,6 +2,7 @@
 
     port        127.0.0.1, plaintext: the user API; inference and lists are free, the rest needs the token
     ollama_port 127.0.0.1, plaintext, opt-in: Ollama's API; the owner's own programs need no token there
+    port        every LAN address, TLS, with `listen = lan`: the same API, and every request needs a key (`lan`)
 
 Sockets are bound before the node starts, so that a taken port is told before anything else happens, and answered on
 once it runs.
@@ -11,10 +12,11 @@ import socket
 
 from mycoswarm import serving
 from mycoswarm.api.app import create_app, create_ollama_app
-from mycoswarm.api.node import NodeService
-from mycoswarm.api.ollama.owner import is_owner
+from mycoswarm.api.ollama.owner import OwnersPort
 from mycoswarm.core.errors import PortTaken
 from mycoswarm.core.settings import Settings
+from mycoswarm.lan import Lan
+from mycoswarm.node import Node
 
 
 class Listeners:
@@ -29,21 +31,24 @@ class Listeners:
         self._open: list[serving.Listener] = []
         self._loopback = self._bind("127.0.0.1", settings.port, "port")
         self._ollama = self._bind_ollama(settings.ollama_port) if settings.ollama_port else None
+        self._lan = self._bind_lan() if settings.listen == "lan" else None
 
     @property
     def port(self) -> int:
         """Of the user API."""
         return int(self._loopback.getsockname()[1])
 
-    async def start(self, node: NodeService, token: str) -> None:
+    async def start(self, node: Node, token: str) -> None:
         """Answer from now on."""
         await self._listen(serving.Listener(create_app(node, token), self._loopback))
         if self._ollama is not None:
-            await self._listen(serving.Listener(create_ollama_app(node, token, is_owner), self._ollama))
+            await self._listen(serving.Listener(create_ollama_app(node, OwnersPort(token)), self._ollama))
+        if self._lan is not None:
+            await self._lan.start(node)
 
     async def close(self, grace: float) -> None:
         """Take nothing new, give running exchanges `grace` seconds, then break them."""
-        for listener in self._open:
+        for listener in (*self._open, *([self._lan] if self._lan is not None else [])):
             await listener.close(grace)
         self._close_sockets()
 
@@ -65,6 +70,13 @@ class Listeners:
             self._close_sockets()
             raise
         return self._bound[-1]
+
+    def _bind_lan(self) -> Lan:
+        try:
+            return Lan(self.port)
+        except BaseException:
+            self._close_sockets()
+            raise
 
     async def _listen(self, listener: serving.Listener) -> None:
         self._open.append(listener)

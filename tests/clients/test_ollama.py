@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import shutil
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path

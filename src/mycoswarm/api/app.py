@@ -1,23 +1,24 @@
 """[io] The user port's ASGI application: the guard, the table of routes, and errors in the caller's own shape."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from mycoswarm import __version__
-from mycoswarm.api import auth, membership, native
-from mycoswarm.api.asgi import App, ClientGone, Receive, Scope, Send, read_body, send_error, send_response
+from mycoswarm.api import access, auth, dialects, membership, native
+from mycoswarm.api.answering import refusing
+from mycoswarm.api.anthropic import routes as anthropic
+from mycoswarm.api.asgi import App, ClientGone, Receive, Scope, Send, read_body, send_response
 from mycoswarm.api.node import NodeService
 from mycoswarm.api.ollama import routes as ollama
-from mycoswarm.api.ollama import shape as ollama_shape
 from mycoswarm.api.openai import routes as openai
-from mycoswarm.api.openai.shape import error_json
 from mycoswarm.api.routes import Call, Found, Route, Table, decode_body, openapi
 from mycoswarm.core.chat import MAX_REQUEST, ChatRequest
 from mycoswarm.core.errors import MycoError
+from mycoswarm.core.ids import new_request_id
 
 _log = logging.getLogger(__name__)
 
@@ -25,13 +26,23 @@ MAX_ANSWER_BODY = 1024 * 1024
 """Bytes of a body that is no conversation."""
 
 
-Owner = Callable[[Scope], Awaitable[bool]]
-"""Whether a request comes from a program of the owner's, by the connection that it came over."""
-
-
 def create_app(node: NodeService, token: str) -> App:
-    """The application over `node`; `token` guards all that is not inference or a list."""
-    table = Table((*native.routes(node), *membership.routes(node), *openai.routes(node), *ollama.routes(node)))
+    """The application over `node` for loopback; `token` guards all that is not inference or a list."""
+    return create_guarded(node, auth.Loopback(token))
+
+
+def create_guarded(node: NodeService, guard: auth.Guard) -> App:
+    """The application over `node` behind a guard."""
+    table = Table(
+        (
+            *native.routes(node),
+            *membership.routes(node),
+            *access.routes(node),
+            *openai.routes(node),
+            *anthropic.routes(node),
+            *ollama.routes(node),
+        )
+    )
     document = Route(
         method="GET",
         path="/schema",
@@ -42,44 +53,41 @@ def create_app(node: NodeService, token: str) -> App:
         answer=lambda _: _schema(table),
         scope="read",
     )
-    return _application(node, Table((*table.routes, document)), token)
+    table = Table((*table.routes, document))
+    return _application(node, table, guard)
 
 
-def create_ollama_app(node: NodeService, token: str, is_owner: Owner) -> App:
-    """What Ollama's own port serves: its API, and OpenAI's, as theirs does. An owner's program needs no token there."""
-    table = Table((*ollama.root_routes(), *ollama.routes(node), *openai.routes(node)))
-    return _application(node, table, token, is_owner)
+def create_ollama_app(node: NodeService, guard: auth.Guard) -> App:
+    """What Ollama's own port serves behind a guard: its API, and the two others that theirs serves as well."""
+    theirs = (*ollama.root_routes(), *ollama.routes(node), *openai.routes(node), *anthropic.routes(node))
+    return _application(node, Table(theirs), guard)
 
 
-def _application(node: NodeService, table: Table, token: str, is_owner: Owner | None = None) -> App:
+def _application(node: NodeService, table: Table, guard: auth.Guard) -> App:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         reply = _tag(send, node)
-        path: str = scope["path"]
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        refuse = refusing(reply, dialects.of(scope["path"], headers), new_request_id())
         try:
-            await _serve(scope, receive, reply)
+            await _serve(scope, headers, receive, reply)
         except ClientGone:
             return
         except MycoError as problem:
-            await _refuse(reply, path, problem)
+            await refuse(problem)
         except Exception:  # the boundary of the process: a bug must reach the client as an error of its dialect
-            _log.exception("%s %s failed", scope["method"], path)
-            await _refuse(reply, path, MycoError("this node failed to answer", "this is our bug: see `mycoswarm logs`"))
+            _log.exception("%s %s failed", scope["method"], scope["path"])
+            await refuse(MycoError("this node failed to answer", "this is our bug: see `mycoswarm logs`"))
 
-    async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        if refusal := auth.check_origin(headers):
-            raise refusal
+    async def _serve(scope: Scope, headers: Mapping[str, str], receive: Receive, send: Send) -> None:
+        visitor = guard.enter(scope)
         found = table.find(scope["method"], scope["raw_path"].decode("latin-1"))
-        if (refusal := auth.check_token(found.route, headers, token)) and not (
-            is_owner is not None and not auth.forwarded(headers) and await is_owner(scope)
-        ):
-            raise refusal
-        if found.route.app is not None:
-            await found.route.app(scope, receive, send)
-        else:
-            await _answer(found, scope, headers, receive, send)
+        with visitor.admitted(found.route):
+            if found.route.app is not None:
+                await found.route.app(scope, receive, send)
+            else:
+                await _answer(found, scope, headers, receive, send)
 
     return app
 
@@ -100,13 +108,6 @@ async def _answer(found: Found, scope: Scope, headers: Mapping[str, str], receiv
     await send_response(send, route.status, said, media=route.media.encode())
 
 
-async def _refuse(send: Send, path: str, problem: MycoError) -> None:
-    if path == "/api" or path.startswith("/api/"):
-        await send_error(send, problem, body=ollama_shape.error_json(problem), status=ollama_shape.status(problem))
-        return
-    await send_error(send, problem, body=error_json(problem) if path.startswith("/v1/") else None)
-
-
 def _tag(send: Send, node: NodeService) -> Send:
     """Every reply says that it comes from a node of ours, so that no node mistakes this port for an engine."""
 
@@ -123,4 +124,4 @@ def _tag(send: Send, node: NodeService) -> Send:
 
 
 async def _schema(table: Table) -> bytes:
-    return msgspec.json.encode(openapi(table, __version__))
+    return msgspec.json.encode(openapi(table, __version__, lambda path: dialects.of(path, {}).shape))

@@ -120,6 +120,7 @@ def test_what_would_silently_change_nothing_is_refused(field: str, value: str) -
 def test_nothing_asked_is_a_load_and_for_no_time_an_unload() -> None:
     load = generate(keep_alive="10m")
     assert load == Load("m", "generate", 5, 600.0)
+    assert isinstance(load, Load)
     assert not load.out
     assert json.loads(load.body()) == {
         "model": "m",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mycoswarm.api.ollama import owner
-from mycoswarm.api.ollama.owner import is_owner, same_user
+from mycoswarm.api.ollama.owner import is_of_this_user, same_user
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
 
@@ -41,13 +41,13 @@ def ends(process: "subprocess.Popen[str]", listener: socket.socket) -> tuple[tup
     return ("127.0.0.1", int(process.stdout.readline())), listener.getsockname()
 
 
-async def test_a_program_of_the_same_user(listener: socket.socket) -> None:
+def test_a_program_of_the_same_user(listener: socket.socket) -> None:
     process = connect(listener, "-")
     client, server = ends(process, listener)
     accepted, _ = listener.accept()
     with accepted:
         assert same_user(client, server)
-        assert await is_owner({"client": client, "server": server})
+        assert is_of_this_user({"client": client, "server": server})
         assert not same_user(client, (server[0], 1))
         process.communicate("")
     assert not same_user(client, server), "it has closed its end"
@@ -61,12 +61,12 @@ def test_a_program_of_another_user(listener: socket.socket) -> None:
     process.communicate("")
 
 
-async def test_where_nobody_tells_the_token_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nobody_tells_the_token_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not same_user(("127.0.0.1", 1), ("127.0.0.1", 2), (tmp_path / "missing",))
-    assert not await is_owner({"client": None, "server": ("127.0.0.1", 1)})
-    assert not await is_owner({})
+    assert not is_of_this_user({"client": None, "server": ("127.0.0.1", 1)})
+    assert not is_of_this_user({})
     monkeypatch.setattr(owner.sys, "platform", "darwin")
-    assert not await is_owner({"client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2)})
+    assert not is_of_this_user({"client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2)})
 
 
 def test_nobody_owns_nothing(listener: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from mycoswarm.api import asgi
 from mycoswarm.api.app import create_app, create_ollama_app
-from mycoswarm.api.asgi import Scope
+from mycoswarm.api.ollama.owner import OwnersPort
 from mycoswarm.core.chat import Error, Note, Text
 from mycoswarm.core.errors import Busy, DiskFull, EngineFailed, ErrorBody, UnknownModel
 from mycoswarm.core.model import Progress
@@ -57,10 +57,7 @@ def app(node: FakeNode) -> Any:
 
 
 def on_port(node: FakeNode, *, owner: bool) -> Any:
-    async def is_owner(_: Scope) -> bool:
-        return owner
-
-    return create_ollama_app(node, TOKEN, is_owner)
+    return create_ollama_app(node, OwnersPort(TOKEN, lambda _: owner))
 
 
 def lines(body: bytes) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing
 from typing import Any, Protocol
 
-from mycoswarm.api.answering import OUR_BUG, arrive, reply_headers, tell
+from mycoswarm.api.answering import OUR_BUG, arrive, refusing, reply_headers, tell
 from mycoswarm.api.asgi import (
     App,
     ClientGone,
@@ -14,7 +14,6 @@ from mycoswarm.api.asgi import (
     Scope,
     Send,
     StreamReply,
-    send_error,
     send_response,
     until_gone,
 )
@@ -196,19 +195,13 @@ def routes(node: NodeService) -> tuple[Route, ...]:
     )
 
 
-async def _refuse(send: Send, problem: MycoError, request_id: RequestId) -> None:
-    await send_error(send, problem, reply_headers(None, request_id), error_json(problem), DIALECT.status(problem))
-
-
 def talk_app(node: NodeService, read: Callable[[Arrival], Asked | Load]) -> App:
     """An endpoint that answers, or loads a model where nothing is asked."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         request_id = new_request_id()
 
-        async def refuse(problem: MycoError) -> None:
-            await _refuse(send, problem, request_id)
-
+        refuse = refusing(send, DIALECT, request_id)
         try:
             wanted = read(await arrive(scope, receive, request_id))
         except MycoError as problem:
@@ -232,7 +225,7 @@ async def _load(node: NodeService, wanted: Load, send: Send, request_id: Request
             headers += [(b"x-mycoswarm-node", place.node_name.encode("ascii", "replace"))]
         await send_response(send, 200, wanted.body(), headers)
     except MycoError as problem:
-        await _refuse(send, problem, request_id)
+        await refusing(send, DIALECT, request_id)(problem)
 
 
 def answer_app(answer: Callable[[Arrival], Awaitable[_Reply]]) -> App:
@@ -243,7 +236,7 @@ def answer_app(answer: Callable[[Arrival], Awaitable[_Reply]]) -> App:
         try:
             arrival = await arrive(scope, receive, request_id)
         except MycoError as problem:
-            await _refuse(send, problem, request_id)
+            await refusing(send, DIALECT, request_id)(problem)
             return
 
         async def work() -> None:
@@ -251,7 +244,7 @@ def answer_app(answer: Callable[[Arrival], Awaitable[_Reply]]) -> App:
                 body, headers = await answer(arrival)
                 await send_response(send, 200, body, [*reply_headers(None, request_id), *headers])
             except MycoError as problem:
-                await _refuse(send, problem, request_id)
+                await refusing(send, DIALECT, request_id)(problem)
 
         await until_gone(receive, work(), None)
 
@@ -266,7 +259,7 @@ def progress_app(begin: Callable[[Arrival], tuple[AsyncGenerator[Progress, None]
         try:
             steps, told, streamed = begin(await arrive(scope, receive, request_id))
         except MycoError as problem:
-            await _refuse(send, problem, request_id)
+            await refusing(send, DIALECT, request_id)(problem)
             return
         if streamed:
             reply = StreamReply(send, MEDIA, lambda: line({"status": ""}))
@@ -291,13 +284,13 @@ async def _tell_steps(
                     await reply.write(data)
     except MycoError as problem:
         if not reply.opened:
-            await _refuse(send, problem, request_id)
+            await refusing(send, DIALECT, request_id)(problem)
             return
         await reply.write(error_json(problem) + b"\n")
     except Exception:  # the boundary of a stream: without this a bug ends as 200 and a bare end of file
         _log.exception("%s: a long action failed", request_id)
         if not reply.opened:
-            await _refuse(send, MycoError(OUR_BUG.message, OUR_BUG.hint), request_id)
+            await refusing(send, DIALECT, request_id)(MycoError(OUR_BUG.message, OUR_BUG.hint))
             return
         await reply.write(error_json(OUR_BUG) + b"\n")
     await reply.end()
@@ -310,7 +303,7 @@ async def _tell_end(steps: AsyncGenerator[Progress, None], send: Send, request_i
                 pass
         await send_response(send, 200, line({"status": "success"}), reply_headers(None, request_id))
     except MycoError as problem:
-        await _refuse(send, problem, request_id)
+        await refusing(send, DIALECT, request_id)(problem)
 
 
 async def _pulled(node: NodeService, name: str) -> AsyncGenerator[Progress, None]:

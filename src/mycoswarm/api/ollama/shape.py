@@ -14,6 +14,12 @@ VERSION = "0.13.5"
 MEDIA = b"application/x-ndjson"
 
 
+class Refusal(msgspec.Struct, frozen=True):
+    """The body of an error: one text."""
+
+    error: str
+
+
 def error_text(error: MycoError | ErrorBody) -> str:
     """The sentence with our hint. Programs look for `model` and `not found` in it before they offer to pull."""
     body = error.body() if isinstance(error, MycoError) else error
@@ -23,7 +29,7 @@ def error_text(error: MycoError | ErrorBody) -> str:
 
 def error_json(error: MycoError | ErrorBody) -> bytes:
     """Their shape of an error, as a reply and as a line of a stream."""
-    return msgspec.json.encode({"error": error_text(error)})
+    return msgspec.json.encode(Refusal(error_text(error)))
 
 
 def status(problem: MycoError) -> int:
@@ -53,4 +59,4 @@ def named(model: str | None) -> str:
     return model
 
 
-DIALECT = Dialect(error=error_json, status=status)
+DIALECT = Dialect(error=error_json, status=status, shape=Refusal)
