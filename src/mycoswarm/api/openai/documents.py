@@ -230,3 +230,14 @@ RESPONSE_EVENT: Schema = {
     ]
 }
 """One event of a streamed response."""
+
+
+def event_of(data: Schema) -> Schema:
+    """One server-sent event whose data is JSON."""
+    said = {"type": "string", "contentMediaType": "application/json", "contentSchema": data}
+    return _object({"data": said}, {"event": _TEXT})
+
+
+def unnamed_event_of(data: Schema) -> Schema:
+    """One of a stream whose last event is a bare word instead of JSON, which `contentMediaType` would not allow."""
+    return _object({"data": {"type": "string", "contentSchema": data, "description": "JSON, at the end: [DONE]"}})

@@ -54,7 +54,7 @@ def routes(node: NodeService) -> tuple[Route, ...]:
             "Chat in OpenAI's dialect",
             ChatCompletionBody,
             documents.COMPLETION,
-            documents.CHUNK,
+            documents.unnamed_event_of(documents.CHUNK),
             chat_request.read,
         ),
         asks(
@@ -63,7 +63,7 @@ def routes(node: NodeService) -> tuple[Route, ...]:
             "Text continued as it stands",
             CompletionBody,
             documents.TEXT_COMPLETION,
-            documents.TEXT_COMPLETION,
+            documents.unnamed_event_of(documents.TEXT_COMPLETION),
             completions.read,
         ),
         asks(
@@ -72,7 +72,7 @@ def routes(node: NodeService) -> tuple[Route, ...]:
             "An answer made of items, nothing of it stored",
             ResponseBody,
             documents.RESPONSE,
-            documents.RESPONSE_EVENT,
+            documents.event_of(documents.RESPONSE_EVENT),
             responses_request.read,
         ),
         nothing_stored("GET", "openai_response", "A stored response"),
