@@ -61,6 +61,7 @@ from mycoswarm.egress import Egress
 from mycoswarm.engines.attached import Attached
 from mycoswarm.engines.find import addresses, build, configured, find
 from mycoswarm.engines.llamacpp import LlamaCpp
+from mycoswarm.engines.minilm import MiniLM
 from mycoswarm.fabric import webca, webcerts
 from mycoswarm.fabric.peer_app import PeerRequest
 from mycoswarm.fabric.service import Fabric
@@ -95,9 +96,16 @@ SETTLE = 0.25
 """Seconds that changes of the record are gathered before peers hear of them; a burst of requests is one message."""
 
 
-SLOTS: Mapping[EngineKind, int] = {"ollama": 4, "llama-server": 4, "lmstudio": 4, "vllm": 64, "openai": 32}
-"""Answers that engines of others are given at once: none of them tells. Too few and they idle between answers; too many
-and the surplus waits in their own queue, where nobody can go first."""
+SLOTS: Mapping[EngineKind, int] = {
+    "minilm": 4,
+    "ollama": 4,
+    "llama-server": 4,
+    "lmstudio": 4,
+    "vllm": 64,
+    "openai": 32,
+}
+"""Answers that engines other than the embedded one are given at once: others' do not tell, the embedder takes turns.
+Too few and they idle between answers; too many and the surplus waits in their own queue, where nobody can go first."""
 
 
 @dataclass(frozen=True)
@@ -196,8 +204,13 @@ class Node:
             self._fabric.add_handler(method, path, handler)
         self._embedded = await _embedded(self._store, self._settings)
         where = addresses(self._settings.engines)
+        minilm = MiniLM(
+            threads=self._settings.threads,
+            keep_loaded=self._settings.keep_loaded,
+            gate=None if self._settings.embedder == "auto" else "`embedder = no` in the settings",
+        )
         self._attached = Attached(
-            self._embedded,
+            (self._embedded, minilm),
             lambda: find(where),
             lambda found: build(found, where, self._settings.context),
             self._executor.busy,
@@ -491,7 +504,7 @@ class Node:
         """Of this machine and its engines; the others hear of them by the record."""
         attached = self._attached
         report = self._report
-        silent = [(engine.kind, engine.url) for engine in attached.all[1:] if engine.id not in attached.offers]
+        silent = [(engine.kind, engine.url) for engine in attached.others if engine.id not in attached.offers]
         return (
             *(checks.machine(report.warnings) if report is not None else ()),
             *(checks.disk(classify.summary(report)) if report is not None else ()),

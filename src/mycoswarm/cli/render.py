@@ -200,7 +200,7 @@ def next_step(detail: NodeDetail, available: Models, members: Sequence[NodeView]
         return render_swarm.joining(detail.nearby)
     if moving := render_swarm.moving(detail):
         return moving
-    if not any(place.reachable for model in available.models for place in model.places):
+    if not any(place.reachable and place.offer.abilities.chat for model in available.models for place in model.places):
         return f"No model is within reach yet. Fetch one: mycoswarm pull {starter(available).name}"
     if detail.private:
         return ""

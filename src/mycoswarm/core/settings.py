@@ -99,6 +99,7 @@ class Settings(msgspec.Struct, frozen=True):
     join: str = ""
     engines: tuple[str, ...] = ()
     embedded: str = "auto"
+    embedder: str = "auto"
     models_dir: str = ""
     context: int = 4096
     slots: int = 4
@@ -137,6 +138,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("join", _text, "a headless invitation to join by at the first start"),
     Setting("engines", _list, "addresses of engines beside those found on their usual local ports"),
     Setting("embedded", _choice("auto", "no"), "auto: run models with the built-in llama.cpp where the CPU can"),
+    Setting("embedder", _choice("auto", "no"), "auto: give vectors with the built-in all-MiniLM where it is installed"),
     Setting("models_dir", _text, "where models lie; empty: the data directory"),
     Setting("context", _at_least(1), "tokens of context that embedded models and Ollama are given"),
     Setting("slots", _at_least(1), "answers that one embedded model writes at the same time"),
