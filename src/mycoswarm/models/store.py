@@ -54,6 +54,8 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     parameters: int
     quantization: str | None = None
     context: int | None = None
+    family: str | None = None
+    dimensions: int | None = None
     geometry: Geometry | None = None
     template: bool = True
     instruct: bool = True
@@ -220,6 +222,8 @@ class ModelStore:
             parameters=said.parameters,
             quantization=said.quantization,
             context=said.context,
+            family=said.family,
+            dimensions=said.dimensions,
             geometry=said.geometry,
             template=said.template,
             instruct=said.template,
@@ -343,6 +347,8 @@ def _from_manifest(home: Path) -> ModelFile:
         parameters=manifest.parameters,
         quantization=manifest.quantization,
         context=manifest.context,
+        family=manifest.family,
+        dimensions=manifest.dimensions,
         geometry=manifest.geometry,
         template=manifest.template,
         instruct=manifest.instruct,
@@ -363,6 +369,8 @@ def _write_manifest(work: Path, model: CatalogModel, said: Description) -> None:
         parameters=said.parameters,
         quantization=said.quantization,
         context=said.context,
+        family=said.family,
+        dimensions=said.dimensions,
         geometry=said.geometry,
         template=said.template,
         instruct=model.instruct,
