@@ -42,16 +42,24 @@ async def arrive(scope: Scope, receive: Receive, request_id: RequestId) -> Arriv
     return Arrival(request_id, int(time.time()), headers, query, await read_body(receive))
 
 
+def refusing(send: Send, dialect: Dialect, request_id: RequestId) -> Refuse:
+    """Tells an error in the words of `dialect`, and which request it was."""
+
+    async def refuse(problem: MycoError) -> None:
+        # For the dialects that say it in the body.
+        problem.data["request"] = request_id
+        headers = [*reply_headers(None, request_id), *dialect.headers(request_id)]
+        await send_error(send, problem, headers, dialect.error(problem), dialect.status(problem))
+
+    return refuse
+
+
 def chat_app(node: NodeService, dialect: Dialect, read: Read) -> App:
     """The ASGI application of one endpoint of one dialect."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         request_id = new_request_id()
-
-        async def refuse(problem: MycoError) -> None:
-            headers = [*reply_headers(None, request_id), *dialect.headers(request_id)]
-            await send_error(send, problem, headers, dialect.error(problem), dialect.status(problem))
-
+        refuse = refusing(send, dialect, request_id)
         try:
             asked = read(await arrive(scope, receive, request_id))
         except MycoError as problem:

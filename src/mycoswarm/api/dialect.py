@@ -6,7 +6,7 @@ A dialect's package gives a `Dialect` and a `read` per endpoint; `answering` is 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -86,11 +86,15 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Dialect(msgspec.Struct, frozen=True):
-    """error: the body of a refusal. status: of a refusal. headers: beside ours, on every reply."""
+    """error: the body of a refusal; `data["request"]` says of which request, where one was read. status: of a refusal.
+
+    headers: beside ours, on every reply. shape: a refusal's body as a msgspec type or a JSON schema.
+    """
 
     error: Callable[[MycoError], bytes]
     status: Callable[[MycoError], int]
     headers: Callable[[RequestId], Headers] = lambda request_id: ()
+    shape: Any = {}
 
 
 Read = Callable[[Arrival], Asked]
