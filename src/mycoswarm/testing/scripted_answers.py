@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-INSTRUCTION = re.compile(r"Create the file (?P<path>\S+) with exactly this content: (?P<content>[^\n]+)")
+INSTRUCTION = re.compile(r'Create the file (?P<path>\S+) with exactly this content: (?P<content>[^\n"]+)')
 """What the script `write` understands, wherever it stands in a message."""
 
 WRITTEN = "The file is written."
