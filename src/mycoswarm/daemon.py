@@ -181,33 +181,32 @@ async def _one_node(
 ) -> Settings | None:
     """A node until `ending` (None), or until it has a new key (the settings for its next life)."""
     from mycoswarm import serving
-    from mycoswarm.api.app import create_app
+    from mycoswarm.listeners import Listeners
     from mycoswarm.node import Node
     from mycoswarm.telemetry.process import give_back_memory
 
     renewing = asyncio.Event()
     serving.allow_descriptors()
     give_back_memory()
-    bound = serving.bind("127.0.0.1", settings.port, "port")
+    listeners = Listeners(settings)
     try:
         name = settings.name or _host_name()
         node = Node(paths, settings, name, private=private, ended=ending.set, renewed=renewing.set)
-        listener = serving.Listener(create_app(node, _token(paths)), bound)
-        node.port = listener.port
+        node.port = listeners.port
         await node.start()
     except BaseException:
-        bound.close()
+        await listeners.close(0.0)
         raise
     again = msgspec.structs.replace(
         settings,
-        port=listener.port,
+        port=listeners.port,
         peer_port=settings.peer_port if node.peer_port is None else node.peer_port,
     )
     watching = TaskGroup()
     try:
-        await listener.start()
-        _write_node_file(paths, node.id, listener.port, private=private)
-        _log.info("node %s (%s) on port %d, Python %s", node.id, __version__, listener.port, platform.python_version())
+        await listeners.start(node, _token(paths))
+        _write_node_file(paths, node.id, listeners.port, private=private)
+        _log.info("node %s (%s) on port %d, Python %s", node.id, __version__, listeners.port, platform.python_version())
         if private and not keep:
             watching.start(_until_unused(sys.stdin.fileno(), node, ending), "watch the command that started this node")
         # What start-up built lives as long as the process; the collector need not look at it again and again.
@@ -219,7 +218,7 @@ async def _one_node(
     finally:
         paths.node_file.unlink(missing_ok=True)
         await watching.close()
-        await listener.close(GRACE)
+        await listeners.close(GRACE)
         await node.close()
     return None if ending.is_set() else again
 

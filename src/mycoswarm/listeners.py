@@ -1,0 +1,58 @@
+"""[io] The ports on a node's user side: which sockets there are, and what answers on each of them.
+
+    port        127.0.0.1, plaintext: the user API; inference and lists are free, the rest needs the token
+
+Sockets are bound before the node starts, so that a taken port is told before anything else happens, and answered on
+once it runs.
+"""
+
+import socket
+
+from mycoswarm import serving
+from mycoswarm.api.app import create_app
+from mycoswarm.api.node import NodeService
+from mycoswarm.core.settings import Settings
+
+
+class Listeners:
+    """The bound sockets of one node, and after `start` the listeners on them. `close` ends either.
+
+    Raises:
+        PortTaken: one of the ports is; nothing stays open then.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._bound: list[socket.socket] = []
+        self._open: list[serving.Listener] = []
+        self._loopback = self._bind("127.0.0.1", settings.port, "port")
+
+    @property
+    def port(self) -> int:
+        """Of the user API."""
+        return int(self._loopback.getsockname()[1])
+
+    async def start(self, node: NodeService, token: str) -> None:
+        """Answer from now on."""
+        await self._listen(serving.Listener(create_app(node, token), self._loopback))
+
+    async def close(self, grace: float) -> None:
+        """Take nothing new, give running exchanges `grace` seconds, then break them."""
+        for listener in self._open:
+            await listener.close(grace)
+        self._close_sockets()
+
+    def _bind(self, host: str, port: int, setting: str) -> socket.socket:
+        try:
+            self._bound.append(serving.bind(host, port, setting))
+        except BaseException:
+            self._close_sockets()
+            raise
+        return self._bound[-1]
+
+    async def _listen(self, listener: serving.Listener) -> None:
+        self._open.append(listener)
+        await listener.start()
+
+    def _close_sockets(self) -> None:
+        for bound in self._bound:
+            bound.close()
