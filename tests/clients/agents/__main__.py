@@ -8,10 +8,11 @@ from pathlib import Path
 
 import msgspec
 
-from tests.clients.agents.drive import Result, Run, drive, free_directory, swarm
+from tests.clients.agents.drive import Result, Run, drive, free_directory
 from tests.clients.agents.install import CannotInstall, install
-from tests.clients.agents.programs import FIRST_PORT, PROGRAMS, Program
+from tests.clients.agents.programs import FIRST_PORT, PROGRAMS, SCRIPTED, Program
 from tests.clients.agents.shapes import Shapes, shape
+from tests.clients.two_nodes import swarm
 from tests.swarm.lab import missing
 
 REQUESTS = Path(__file__).parent / "requests"
@@ -60,7 +61,7 @@ def _plain(name: str) -> str:
 
 def _drive_all(programs: Sequence[Program], base: Path) -> list[Run]:
     runs: list[Run] = []
-    with swarm(base / "swarm") as lab:
+    with swarm(base / "swarm", SCRIPTED, ("--token-ms", "2")) as lab:
         for number, program in enumerate(programs):
             print(f"{program.name} …", file=sys.stderr)
             run = drive(lab["boa"], program, free_directory(base, program), FIRST_PORT + number)

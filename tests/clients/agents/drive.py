@@ -5,8 +5,7 @@ boa   a node without any model; the agent; a pipe between the two that keeps wha
 """
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import httptools
@@ -14,14 +13,12 @@ import msgspec
 
 from mycoswarm.testing.scripted_answers import WRITTEN
 from tests.clients.agents.install import CACHE, node, version
-from tests.clients.agents.programs import MODEL, Program, Task
-from tests.swarm.lab import PYTHON, Lab, Machine, eventually
+from tests.clients.agents.programs import Program, Task
+from tests.clients.two_nodes import ROOT, port
+from tests.swarm.lab import PYTHON, Machine
 
 SECONDS = 120
 """For one agent, from its start to its end."""
-
-ENGINE_PORT = 9900
-ROOT = Path(__file__).parents[3]
 
 
 class Sent(msgspec.Struct):
@@ -53,43 +50,6 @@ class Run(msgspec.Struct, frozen=True):
     sent: tuple[Sent, ...]
     output: str
     wire: Path
-
-
-@contextmanager
-def swarm(directory: Path) -> Iterator[Lab]:
-    """miu and boa, joined; boa knows of miu's model. Nothing outside the two can be reached."""
-    with Lab(directory, ("miu", "boa")) as lab:
-        for machine in lab:
-            # An address that nobody answers for would make every attempt to phone home wait for seconds.
-            lab.ip("-n", machine.name, "route", "del", "default")
-        lab["miu"].start(
-            PYTHON, "-m", "mycoswarm.testing.scripted_server", "--port", str(ENGINE_PORT), "--model", f"{MODEL}=write",
-            "--token-ms", "2",
-        )  # fmt: skip
-        join(lab, {"MYCOSWARM_ENGINES": f"127.0.0.1:{ENGINE_PORT}"})
-        eventually(lambda: MODEL in lab["boa"].myco("models").stdout, 30, "boa knows of miu's model")
-        yield lab
-
-
-def join(lab: Lab, at_miu: dict[str, str]) -> None:
-    """Start a node on every machine, none with an engine of its own but miu as told, and make them one swarm."""
-    no_engine = {"MYCOSWARM_EMBEDDED": "no"}
-    for machine in lab:
-        machine.up(env=no_engine | (at_miu if machine.name == "miu" else {}))
-    for machine in lab:
-        machine.wait_ready()
-    for machine in lab:
-        if machine.name != "miu":
-            code = lab["miu"].myco("invite", "--quiet").stdout.split()[0]
-            joined = machine.myco("join", code)
-            assert joined.returncode == 0, joined.stderr
-
-
-def port(machine: Machine) -> int:
-    """Of its user API."""
-    found = machine.node_file()
-    assert found is not None, f"{machine.name} runs a node"
-    return found.port
 
 
 def drive(boa: Machine, program: Program, directory: Path, listen: int) -> Run:

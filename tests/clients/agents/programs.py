@@ -10,6 +10,9 @@ from pathlib import Path
 import msgspec
 
 MODEL = "writer"
+SCRIPTED = (f"{MODEL}=write",)
+"""Of `two_nodes.swarm`."""
+
 FIRST_PORT = 7100
 """Each has one of its own, from here on: what goes over it is kept apart."""
 NODE = "npm/node_modules/node-{system}/bin/node"

@@ -21,13 +21,13 @@ _DROPPED = {"host", "content-length"}
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """One request. size: bytes of the body as it was sent."""
+    """One request. size: bytes of the body as it was sent. body: of a GET, empty."""
 
     method: str
     target: str
     headers: dict[str, str]
     size: int
-    body: Any
+    body: dict[str, Any]
 
 
 class Shapes(msgspec.Struct, frozen=True):
@@ -46,7 +46,7 @@ def shape(method: str, target: str, headers: Mapping[str, str], body: bytes) -> 
         if name not in _DROPPED
     }
     ids: dict[str, str] = {}
-    return Shape(method, target, kept, len(body), _shape(msgspec.json.decode(body), "", ids) if body else None)
+    return Shape(method, target, kept, len(body), _shape(msgspec.json.decode(body), "", ids) if body else {})
 
 
 def _shape(value: Any, key: str, ids: dict[str, str]) -> Any:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.agents.drive import drive, free_directory, swarm
+from tests.clients.agents.drive import drive, free_directory
 from tests.clients.agents.install import install
-from tests.clients.agents.programs import FIRST_PORT, PROGRAMS, Program
+from tests.clients.agents.programs import FIRST_PORT, PROGRAMS, SCRIPTED, Program
+from tests.clients.two_nodes import swarm
 from tests.swarm.lab import Lab, require
 
 # Installing all of them takes a minute with a quick index, and ten with a slow one.
@@ -18,7 +19,7 @@ pytestmark = [pytest.mark.long, pytest.mark.swarm, pytest.mark.timeout(1200)]
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     require()
     install(PROGRAMS)
-    with swarm(tmp_path_factory.mktemp("swarm")) as made:
+    with swarm(tmp_path_factory.mktemp("swarm"), SCRIPTED, ("--token-ms", "2")) as made:
         yield made
 
 
