@@ -49,6 +49,7 @@ from tests.api.fake_node import (
 TOKEN = "s3cret"
 OWNER = {"authorization": f"Bearer {TOKEN}"}
 CHAT = msgspec.json.encode(ChatRequest("m", (message("user", "hi"),)))
+MESSAGES = b'{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}'
 THEIRS = b'{"messages":[{"role":"user","content":"hi"}],"stream":true}'
 
 CLOSED = [
@@ -86,6 +87,8 @@ FREE = [
     ("GET", "/v1/models", b""),
     ("GET", "/v1/models/org/m:7b", b""),
     ("POST", "/v1/chat/completions", THEIRS),
+    ("POST", "/v1/messages", MESSAGES),
+    ("POST", "/v1/messages/count_tokens", MESSAGES),
 ]
 
 

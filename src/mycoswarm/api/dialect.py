@@ -34,10 +34,23 @@ class Arrival(msgspec.Struct, frozen=True):
     @property
     def session(self) -> str | None:
         """A hint that this request belongs to one conversation, by whichever header a client says it."""
-        return next((self.headers[name] for name in _SESSION_HEADERS if self.headers.get(name)), None)
+        said = next((self.headers[name] for name in _SESSION_HEADERS if self.headers.get(name)), None)
+        return None if said is None else said[:_LONGEST_SESSION]
 
 
-_SESSION_HEADERS = ("x-session-affinity", "x-claude-code-session-id", "session-id", "session_id", "x-session-id")
+_SESSION_HEADERS = (
+    "x-mycoswarm-session",
+    "x-session-affinity",
+    "x-claude-code-session-id",
+    "session-id",
+    "session_id",
+    "conversation_id",
+    "x-session-id",
+)
+"""Ours, opencode's, Claude Code's, and three spellings of Codex's and others'. The first that is said counts."""
+
+_LONGEST_SESSION = 256
+"""It is kept per conversation; a longer one tells conversations apart no better."""
 
 
 class Writer(Protocol):
