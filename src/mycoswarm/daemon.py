@@ -92,7 +92,12 @@ def _detect() -> int:
 def _run(asked: argparse.Namespace) -> int:
     flags = {key: getattr(asked, key) for key in ("name", "port", "peer_port", "listen", "announce", "peers")}
     if asked.private:
-        flags = {**flags, "announce": "no", "port": flags["port"] if flags["port"] is not None else 0}
+        flags = {
+            **flags,
+            "announce": "no",
+            "listen": "loopback",
+            "port": flags["port"] if flags["port"] is not None else 0,
+        }
     paths = resolve()
     settings = settings_file.load(paths, flags).settings
     _refuse_what_is_not_there_yet(settings)
@@ -111,11 +116,6 @@ def _run(asked: argparse.Namespace) -> int:
 
 def _refuse_what_is_not_there_yet(settings: Settings) -> None:
     """Rather than to serve loopback only and let the owner believe otherwise."""
-    if settings.listen == "lan":
-        raise InvalidRequest(
-            "`listen = lan` is not there yet: this version has no web certificate and no API keys",
-            "leave it at loopback",
-        )
     if settings.ollama_port:
         raise InvalidRequest(
             "`ollama_port` is not there yet: this version does not speak Ollama's API", "leave it at 0"

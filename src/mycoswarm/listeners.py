@@ -1,6 +1,7 @@
 """[io] The ports on a node's user side: which sockets there are, and what answers on each of them.
 
     port        127.0.0.1, plaintext: the user API; inference and lists are free, the rest needs the token
+    port        every LAN address, TLS, with `listen = lan`: the same API, and every request needs a key (`lan`)
 
 Sockets are bound before the node starts, so that a taken port is told before anything else happens, and answered on
 once it runs.
@@ -10,8 +11,9 @@ import socket
 
 from mycoswarm import serving
 from mycoswarm.api.app import create_app
-from mycoswarm.api.node import NodeService
 from mycoswarm.core.settings import Settings
+from mycoswarm.lan import Lan
+from mycoswarm.node import Node
 
 
 class Listeners:
@@ -25,19 +27,22 @@ class Listeners:
         self._bound: list[socket.socket] = []
         self._open: list[serving.Listener] = []
         self._loopback = self._bind("127.0.0.1", settings.port, "port")
+        self._lan = self._bind_lan() if settings.listen == "lan" else None
 
     @property
     def port(self) -> int:
         """Of the user API."""
         return int(self._loopback.getsockname()[1])
 
-    async def start(self, node: NodeService, token: str) -> None:
+    async def start(self, node: Node, token: str) -> None:
         """Answer from now on."""
         await self._listen(serving.Listener(create_app(node, token), self._loopback))
+        if self._lan is not None:
+            await self._lan.start(node)
 
     async def close(self, grace: float) -> None:
         """Take nothing new, give running exchanges `grace` seconds, then break them."""
-        for listener in self._open:
+        for listener in (*self._open, *([self._lan] if self._lan is not None else [])):
             await listener.close(grace)
         self._close_sockets()
 
@@ -48,6 +53,13 @@ class Listeners:
             self._close_sockets()
             raise
         return self._bound[-1]
+
+    def _bind_lan(self) -> Lan:
+        try:
+            return Lan(self.port)
+        except BaseException:
+            self._close_sockets()
+            raise
 
     async def _listen(self, listener: serving.Listener) -> None:
         self._open.append(listener)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
+from mycoswarm.core.access import KeyBody, KeyRemoved, Keys, KeyView, NewKey, WebCertificate
 from mycoswarm.core.chat import ChatRequest, Delta, Finish, Start, Text, Usage
 from mycoswarm.core.embed import Embedded, Embedding, EmbedRequest, pack
 from mycoswarm.core.errors import Refused
@@ -48,6 +49,9 @@ PROBLEMS = HealthReport((Problem("one-keeper", "warning", "there is one keeper o
 METRICS = "# TYPE mycoswarm_info gauge\nmycoswarm_info 1\n"
 COMPARING = Comparing("run-1", ("apple", "bread", "candle", "door"), "miu", 120.0)
 WAITING = WaitingMachines((Waiting("run-1", "uncho", "10.0.0.7", COMPARING.words, 3.0),))
+
+KEY = KeyView("abcdefgh", "laptop", ("inference",), "me", 1_700_000_000)
+WEB = WebCertificate("-----BEGIN CERTIFICATE-----\n", "AB:CD", ("boa.local",), 1_800_000_000)
 
 START = Start(RequestId("req-1"), "m", NodeId("miu"), "miu", "ollama")
 ANSWER: tuple[Delta, ...] = (START, Text("Hel"), Text("lo", 3), Finish("stop"), Usage(3, 2))
@@ -195,6 +199,20 @@ class FakeNode:
     async def rotate(self) -> Rotated:
         self.calls.append(("rotate",))
         return Rotated(ME, NodeId("after"))
+
+    def keys(self) -> Keys:
+        return Keys((KEY,))
+
+    def add_key(self, body: KeyBody) -> NewKey:
+        self.calls.append(("add_key", body))
+        return NewKey(KEY, "myco-secret")
+
+    def remove_key(self, key: str) -> KeyRemoved:
+        self.calls.append(("remove_key", key))
+        return KeyRemoved(KEY, 1)
+
+    async def certificate(self) -> WebCertificate:
+        return WEB
 
     def shut_down(self) -> None:
         self.calls.append(("shut_down",))

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from mycoswarm import __version__
-from mycoswarm.api import auth, dialects, membership, native
+from mycoswarm.api import access, auth, dialects, membership, native
 from mycoswarm.api.answering import refusing
 from mycoswarm.api.anthropic import routes as anthropic
 from mycoswarm.api.asgi import App, ClientGone, Receive, Scope, Send, read_body, send_response
@@ -26,8 +26,21 @@ MAX_ANSWER_BODY = 1024 * 1024
 
 
 def create_app(node: NodeService, token: str) -> App:
-    """The application over `node`; `token` guards all that is not inference or a list."""
-    table = Table((*native.routes(node), *membership.routes(node), *openai.routes(node), *anthropic.routes(node)))
+    """The application over `node` for loopback; `token` guards all that is not inference or a list."""
+    return create_guarded(node, auth.Loopback(token))
+
+
+def create_guarded(node: NodeService, guard: auth.Guard) -> App:
+    """The application over `node` behind a guard."""
+    table = Table(
+        (
+            *native.routes(node),
+            *membership.routes(node),
+            *access.routes(node),
+            *openai.routes(node),
+            *anthropic.routes(node),
+        )
+    )
     document = Route(
         method="GET",
         path="/schema",
@@ -57,15 +70,13 @@ def create_app(node: NodeService, token: str) -> App:
             await refuse(MycoError("this node failed to answer", "this is our bug: see `mycoswarm logs`"))
 
     async def _serve(scope: Scope, headers: Mapping[str, str], receive: Receive, send: Send) -> None:
-        if refusal := auth.check_origin(headers):
-            raise refusal
+        visitor = guard.enter(scope)
         found = table.find(scope["method"], scope["raw_path"].decode("latin-1"))
-        if refusal := auth.check_token(found.route, headers, token):
-            raise refusal
-        if found.route.app is not None:
-            await found.route.app(scope, receive, send)
-        else:
-            await _answer(found, scope, headers, receive, send)
+        with visitor.admitted(found.route):
+            if found.route.app is not None:
+                await found.route.app(scope, receive, send)
+            else:
+                await _answer(found, scope, headers, receive, send)
 
     return app
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
+from mycoswarm.core.access import KeyBody, KeyRemoved, Keys, NewKey, WebCertificate
 from mycoswarm.core.chat import ChatRequest, Delta
 from mycoswarm.core.embed import Embedded, EmbedRequest
 from mycoswarm.core.ids import NodeId, RequestId
@@ -95,6 +96,14 @@ class NodeService(Protocol):
     async def recover(self, phrase: str, without: tuple[str, ...]) -> SwarmInfo: ...
 
     async def rotate(self) -> Rotated: ...
+
+    def keys(self) -> Keys: ...
+
+    def add_key(self, body: KeyBody) -> NewKey: ...
+
+    def remove_key(self, key: str) -> KeyRemoved: ...
+
+    async def certificate(self) -> WebCertificate: ...
 
     def shut_down(self) -> None:
         """Ends the node after the present replies have gone out."""

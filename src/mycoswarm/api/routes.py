@@ -6,16 +6,14 @@ streams). A web framework did this before: 279 modules, 10 MB of an idle node's 
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import msgspec
 
 from mycoswarm.api.asgi import App
+from mycoswarm.core.access import Scope
 from mycoswarm.core.errors import InvalidRequest, NotFound, WrongMethod
-
-Scope = Literal["inference", "read", "admin"]
-"""Asking a model; looking at lists and health; everything else."""
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"

@@ -13,7 +13,10 @@ from mycoswarm.core.task import Task
 
 
 class NodeDetail(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`GET /swarm/v1/node`: this node. private: started by a command for itself, not announced."""
+    """`GET /swarm/v1/node`: this node. private: started by a command for itself, not announced.
+
+    lan: addresses of the user API for other machines, https://…; empty where it listens on loopback only.
+    """
 
     view: NodeView
     version: str
@@ -25,6 +28,7 @@ class NodeDetail(msgspec.Struct, frozen=True, omit_defaults=True):
     swarm: SwarmInfo | None = None
     nearby: tuple[NearbySwarm, ...] = ()
     warnings: tuple[str, ...] = ()
+    lan: tuple[str, ...] = ()
 
 
 class Nodes(msgspec.Struct, frozen=True):
