@@ -69,6 +69,12 @@ def messages(name: str, model: str = "counter-7b", said: Any = HELLO, **more: An
 
 
 ARGUMENTS = '{"city": "Rome", "days": 1}'
+
+
+def responses(name: str, model: str = "counter-7b", said: Any = "Hello", **more: Any) -> tuple[Row, Row]:
+    return both(f"responses: {name}", "/v1/responses", {"model": model, "input": said, **more})
+
+
 CALLED = [
     *HELLO,
     {"role": "assistant", "content": None, "tool_calls": [
@@ -103,6 +109,31 @@ OPENAI = (
     Row("models", "/v1/models", method="GET"),
     Row("one model", "/v1/models/writer", method="GET"),
 )
+NAMED = {"type": "json_schema", "name": "x", "schema": SCHEMA}
+ITEMS = [
+    {"role": "user", "content": [{"type": "input_text", "text": "Hello"}]},
+    {"type": "function_call", "call_id": "call_1", "name": "weather", "arguments": ARGUMENTS},
+    {"type": "function_call_output", "call_id": "call_1", "output": "sunny"},
+]
+RESPONSES = (
+    *responses("plain"),
+    *responses("instructions", instructions="Be brief.", max_output_tokens=3),
+    *responses("a tool call", "caller", tools=[{"type": "function", **FUNCTION}]),
+    *responses("after the tool's result", "caller", ITEMS, tools=[{"type": "function", **FUNCTION}]),
+    *responses("a schema", "writer", text={"format": NAMED}),
+)
+REST = (
+    *both("completions: plain", "/v1/completions", {"model": "counter-7b", "prompt": "Once"}),
+    *both("completions: cut", "/v1/completions", {"model": "counter-7b", "prompt": "Once", "max_tokens": 3}),
+    Row("embeddings: one", "/v1/embeddings", {"model": "my-embedder", "input": "one two"}),
+    Row("embeddings: several", "/v1/embeddings", {"model": "my-embedder", "input": ["one", "two", "three"]}),
+    Row(
+        "embeddings: base64",
+        "/v1/embeddings",
+        {"model": "my-embedder", "input": "one", "encoding_format": "base64", "dimensions": 4},
+    ),
+    Row("embeddings: a vendor's name", "/v1/embeddings", {"model": "text-embedding-3-small", "input": "one"}),
+)
 ANTHROPICS = (
     *messages("plain"),
     *messages("a vendor's name", "claude-sonnet-4-5"),
@@ -123,12 +154,14 @@ REFUSED = (
     Row("not JSON", "/v1/chat/completions", b'{"model": "counter-7b", "messages": [', status=400),
     Row("not UTF-8", "/v1/chat/completions", b'{"model": "\xff\xfe", "messages": []}', status=400),
     Row("a number for a model", "/v1/chat/completions", {"model": 3, "messages": HELLO}, status=400),
+    *both("no such model for responses", "/v1/responses", {"model": "nobody", "input": "x"}, status=404),
+    Row("no such embedder", "/v1/embeddings", {"model": "nobody", "input": "x"}, status=404),
     Row("not JSON for Anthropic", "/v1/messages", b"{", ANTHROPIC, status=400),
     Row("no such path", "/v1/chat/completion", {"model": "counter-7b"}, status=404),
     Row("the wrong method", "/v1/chat/completions", method="GET", status=405),
     Row("a missing model", "/v1/models/nobody", method="GET", status=404),
 )  # fmt: skip
-TABLE: tuple[Row, ...] = (*OPENAI, *ANTHROPICS, *REFUSED)
+TABLE: tuple[Row, ...] = (*OPENAI, *RESPONSES, *REST, *ANTHROPICS, *REFUSED)
 
 
 def replies(machine: Machine, rows: Sequence[Row]) -> list[Reply]:

@@ -64,6 +64,8 @@ def functions(body: dict[str, object]) -> set[str]:
         match tool:
             case {"type": "function", "function": {"name": str(name)}}:
                 names.add(name)
+            case {"type": "namespace", "name": str(name), "tools": list(inner)}:
+                names |= {f"{name}__{one}" for one in functions({"tools": inner})}
             case {"type": "function" | "custom", "name": str(name)} | {"name": str(name), "input_schema": _}:
                 names.add(name)
     return names
