@@ -41,7 +41,7 @@ def install(programs: tuple[Program, ...]) -> None:
     if any(program.program.startswith("npm/") for program in programs):
         _npm()
     if any(program.program.startswith("aider/") for program in programs):
-        _venv("aider", HERE / "aider.lock")
+        environment("aider", HERE / "aider.lock")
 
 
 def version(program: Program) -> str:
@@ -72,11 +72,12 @@ def _npm() -> None:
             _run(directory, str(node()), str(directory / "node_modules" / placer))
 
 
-def _venv(name: str, lock: Path) -> None:
+def environment(name: str, lock: Path) -> Path:
+    """A Python environment of its own in the cache, with what `lock` names and nothing else. Raises CannotInstall."""
     directory = CACHE / name
     with _Stamped(directory, [lock]) as done:
         if done:
-            return
+            return directory
         shutil.rmtree(directory, ignore_errors=True)
         directory.parent.mkdir(parents=True, exist_ok=True)
         python = str(directory / "bin" / "python")
@@ -84,9 +85,10 @@ def _venv(name: str, lock: Path) -> None:
         if uv is not None:
             _run(directory.parent, uv, "venv", "--quiet", "--python", sys.executable, str(directory))
             _run(directory, uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", str(lock))
-            return
-        venv.create(directory, with_pip=True)
-        _run(directory, python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(lock))
+        else:
+            venv.create(directory, with_pip=True)
+            _run(directory, python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(lock))
+    return directory
 
 
 def _run(directory: Path, *command: str) -> None:
