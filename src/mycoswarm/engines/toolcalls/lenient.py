@@ -1,0 +1,94 @@
+"""From what a model wrote for JSON to the value it meant. Pure.
+
+Four readers, the strictest first, so that nothing which is right is ever guessed at: JSON; JSON with raw line ends in
+its strings; a Python literal; and json_repair, which closes, quotes and separates what was left open.
+"""
+
+import ast
+import json
+import re
+from typing import Any
+
+import msgspec
+
+_MAX_REPAIRED = 1 << 18
+"""Characters. A longer text that is not JSON costs more to guess at than asking the model again."""
+_MAX_DEPTH = 100
+"""Brackets open at once, as a count that ignores strings: the repairing reader is quadratic in them."""
+_BRACKETS = re.compile(r"[{}\[\]()]")
+_ATTEMPT = re.compile(r"\s*[{\[]")
+
+
+class Unreadable(ValueError):
+    """Nobody can say what value was meant."""
+
+
+def strict(text: str) -> Any:
+    """The value of a JSON text. Raises Unreadable."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as problem:
+        raise Unreadable(str(problem)) from None
+
+
+def read(text: str) -> Any:
+    """The value that `text` most likely means. Raises Unreadable where it is no attempt at an object or a list."""
+    for reader in (strict, _with_raw_line_ends, _python):
+        try:
+            return reader(text)
+        except Unreadable:
+            continue
+    if not _ATTEMPT.match(text) or len(text) > _MAX_REPAIRED or _depth(text) > _MAX_DEPTH:
+        raise Unreadable("it is no JSON and cannot be repaired")
+    # 20 ms and 5 MiB: only a node whose models write broken JSON pays for it.
+    import json_repair
+
+    try:
+        value = json_repair.loads(text, skip_json_loads=True)
+    except (ValueError, RecursionError) as problem:
+        raise Unreadable(str(problem)) from None
+    if not isinstance(value, dict | list) or not value:
+        raise Unreadable("it is no JSON and cannot be repaired")
+    return value
+
+
+def encode(value: Any) -> str:
+    """JSON text, keys in the order they came. Raises Unreadable for what JSON cannot say."""
+    try:
+        return msgspec.json.encode(value).decode()
+    except (TypeError, ValueError, OverflowError, RecursionError) as problem:
+        raise Unreadable(str(problem)) from None
+
+
+def _with_raw_line_ends(text: str) -> Any:
+    try:
+        return json.loads(text, strict=False, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as problem:
+        raise Unreadable(str(problem)) from None
+
+
+def _no_constant(name: str) -> Any:
+    raise Unreadable(f"{name} is no JSON")
+
+
+def _python(text: str) -> Any:
+    if len(text) > _MAX_REPAIRED or _depth(text) > _MAX_DEPTH:
+        raise Unreadable("too long, or nested too deeply")
+    try:
+        value = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as problem:
+        raise Unreadable(str(problem)) from None
+    # Tuples become lists; sets, bytes and complex numbers are nothing that JSON knows.
+    return strict(encode(value)) if isinstance(value, dict | list | tuple | str | int | float | None) else _refuse()
+
+
+def _refuse() -> Any:
+    raise Unreadable("a Python value that JSON does not know")
+
+
+def _depth(text: str) -> int:
+    deepest = depth = 0
+    for bracket in _BRACKETS.finditer(text):
+        depth = depth + 1 if bracket.group() in "{[(" else max(depth - 1, 0)
+        deepest = max(deepest, depth)
+    return deepest
