@@ -44,6 +44,8 @@ _CALL_ID = re.compile(r"\[CALL_ID\]\w+", re.IGNORECASE)
 _ACTION = re.compile(r"Action:[ \t]*(?P<name>[\w.\-]+)[ \t]*\r?\n+[ \t]*Action Input:[ \t]*", re.IGNORECASE)
 _ACTION_BEGUN = re.compile(r"Action:[ \t]*(?:[\w.\-]+[ \t]*(?:\r?\n+[ \t]*(?P<rest>[A-Za-z :]*))?)?$", re.IGNORECASE)
 _SPACE = re.compile(r"\s*")
+_STRAY = re.compile(r"[}\])][}\])\s]*")
+"""Brackets closed once too often."""
 _SEPARATOR = re.compile(r"\s*[,;]?\s*(?=\{)")
 _MAX_HEAD = 256
 
@@ -138,8 +140,13 @@ class Candidate:
             at = _solid(text, at)
             if length := _OPENERS.at(text, at):
                 at += length
-            elif not final and (at == len(text) or _OPENERS.begins(text, at)):
+            elif not final and (_OPENERS.begins(text, at) or "```".startswith(text[at:])):
                 raise _More
+            elif fence := _FENCE.match(text, at):
+                if fence.end() == len(text) and not final:
+                    raise _More
+                item = self._item(text, fence.end(), final)
+                return item._replace(end=self._ticks(text, item.end, final))
             else:
                 return self._item(text, at, final)
 
@@ -147,9 +154,12 @@ class Candidate:
         """Index behind the closing marks and separators that follow."""
         while True:
             after = _solid(text, at)
+            stray = _STRAY.match(text, after)
             if length := _CLOSERS.at(text, after):
                 at = after + length
-            elif not final and (after == len(text) or _CLOSERS.begins(text, after)):
+            elif stray and self._kind == "mark" and _CLOSERS.at(text, stray.end()):
+                at = stray.end()
+            elif not final and _still(text, stray.end() if stray else after):
                 raise _More
             elif (behind := _SEPARATOR.match(text, at)) and text[at : behind.end()].strip():
                 at = behind.end()
@@ -170,8 +180,9 @@ class Candidate:
         at = head.end()
         if head["language"].lower() not in _LANGUAGES or at >= len(text):
             raise _No
-        if text[at] in "{[" and not self._python_list(text, at, final):
-            self._head(text, at, final)
+        if text[at] in "{[":
+            if not self._python_list(text, at, final):
+                self._head(text, at, final)
             item = self._values(text, at, final, certain=False)
         elif text[at] == "<":
             item = self._marked(text, at, final)
@@ -193,13 +204,16 @@ class Candidate:
             after = _solid(text, at)
             if length := _CLOSERS.at(text, after):
                 at = after + length
-            elif not final and (after == len(text) or _CLOSERS.begins(text, after)):
+            elif not final and _still(text, after):
                 raise _More
             else:
                 return at
 
     def _program_in_fence(self, text: str, at: int, final: bool) -> _Item:
-        self._known_name(text, at, final)
+        assigned = _ASSIGNED.match(text, at)
+        if assigned is None and not final and _ASSIGNED_BEGUN.match(text, at):
+            raise _More
+        self._known_name(text, assigned.end() if assigned else at, final)
         end = text.find("```", at)
         if end < 0:
             if not final:
@@ -326,8 +340,6 @@ class Candidate:
                 raise _More
             raise _No
         if text[word.end() : word.end() + 1] != "(":
-            if _ASSIGNED.match(text, word.end()) and self._kind == "fence":
-                return
             raise _No
         name = word.group()
         if (
@@ -339,16 +351,14 @@ class Candidate:
 
     def _may_be_called(self, begun: str) -> bool:
         """Whether a tool's name, or something that may stand before one, begins like this."""
-        if self._kind == "fence":
-            return len(begun) < _MAX_HEAD
         begun = begun.lower()
-        names = [tool.name.lower() for tool in self._toolbox.tools]
         before = ("functions.", "function.", "tools.", "tool.", "default_api.", "api.", "print")
         rest = next((begun.removeprefix(word) for word in before if begun.startswith(word)), begun)
+        called = rest.partition(".")
         return (
-            any(name.startswith(rest) for name in names)
+            self._toolbox.begins(rest)
             or any(word.startswith(begun) for word in before)
-            or (any(rest.startswith(name) and f"{name}.call".startswith(rest) for name in names))
+            or (self._toolbox.find(called[0]) is not None and "call".startswith(called[2]))
         )
 
     def _program(self, text: str, final: bool) -> _Item:
@@ -494,7 +504,8 @@ class Candidate:
         return len(text), False
 
 
-_ASSIGNED = re.compile(r"\s*=\s*[A-Za-z_]")
+_ASSIGNED = re.compile(r"[A-Za-z_]\w*\s*=\s*(?=[A-Za-z_])")
+_ASSIGNED_BEGUN = re.compile(r"[A-Za-z_]\w*\s*(?:=\s*)?$")
 
 
 def _undecided(text: str, at: int) -> bool:
@@ -510,6 +521,11 @@ def _undecided(text: str, at: int) -> bool:
             or _CALL_ID.fullmatch(rest) is not None
         )
     )
+
+
+def _still(text: str, at: int) -> bool:
+    """Whether a closing mark may still come at `at`."""
+    return at == len(text) or _CLOSERS.begins(text, at)
 
 
 def _solid(text: str, at: int) -> int:

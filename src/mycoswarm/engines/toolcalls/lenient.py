@@ -1,7 +1,8 @@
 """From what a model wrote for JSON to the value it meant. Pure.
 
-Four readers, the strictest first, so that nothing which is right is ever guessed at: JSON; JSON with raw line ends in
-its strings; a Python literal; and json_repair, which closes, quotes and separates what was left open.
+Five readers, the strictest first, so that nothing which is right is ever guessed at: JSON; JSON with raw line ends in
+its strings; a Python literal; JSON with other quotes, or quotes in its strings; and json_repair, which closes, quotes
+and separates what was left open.
 """
 
 import ast
@@ -33,7 +34,7 @@ def strict(text: str) -> Any:
 
 def read(text: str) -> Any:
     """The value that `text` most likely means. Raises Unreadable where it is no attempt at an object or a list."""
-    for reader in (strict, _with_raw_line_ends, _python):
+    for reader in (strict, _with_raw_line_ends, _python, _requoted):
         try:
             return reader(text)
         except Unreadable:
@@ -80,6 +81,38 @@ def _python(text: str) -> Any:
         raise Unreadable(str(problem)) from None
     # Tuples become lists; sets, bytes and complex numbers are nothing that JSON knows.
     return strict(encode(value)) if isinstance(value, dict | list | tuple | str | int | float | None) else _refuse()
+
+
+def _requoted(text: str) -> Any:
+    """With every string in quotes of its own; a quote ends one only where JSON goes on behind it."""
+    out: list[str] = []
+    at = 0
+    for opening in _QUOTE.finditer(text):
+        if opening.start() < at or text[at : opening.start()].rstrip()[-1:] not in _BEFORE_STRING:
+            continue
+        closing = opening.end()
+        while (found := _QUOTE_OR_ESCAPE.search(text, closing)) is not None:
+            closing = found.end()
+            if found.group() == opening.group() and _AFTER_STRING.match(text, closing):
+                break
+        if found is None:
+            raise Unreadable("a string without end")
+        inside = text[opening.end() : closing - 1]
+        out += [
+            text[at : opening.start()],
+            '"',
+            _BARE_QUOTE.sub(lambda each: each[1] or r"\"", inside.replace("\\'", "'")),
+            '"',
+        ]
+        at = closing
+    return _with_raw_line_ends("".join([*out, text[at:]]))
+
+
+_QUOTE = re.compile(r"[\"']")
+_QUOTE_OR_ESCAPE = re.compile(r"\\.|[\"']", re.DOTALL)
+_BARE_QUOTE = re.compile(r"(\\.)|\"", re.DOTALL)
+_BEFORE_STRING = "{[,:"
+_AFTER_STRING = re.compile(r"\s*(?:[,:\]}]|$)")
 
 
 def _refuse() -> Any:

@@ -36,6 +36,11 @@ class Toolbox:
                 return same[0]
         return None
 
+    def begins(self, name: str) -> bool:
+        """Whether a tool's name, in some spelling, begins like this."""
+        plain = _plain(name)
+        return any(spelling.startswith(plain) for spelling in self._plain)
+
     def nearest(self, name: str) -> Tool | None:
         """As `find`, or the one tool whose name is nearly this. For what is certainly meant as a call."""
         if (tool := self.find(name)) is not None:
