@@ -150,6 +150,11 @@ class Candidate:
             else:
                 return self._item(text, at, final)
 
+    @property
+    def _strays(self) -> bool:
+        """Whether brackets closed once too often are taken for part of the call."""
+        return self._kind in ("mark", "json")
+
     def _closers(self, text: str, at: int, final: bool) -> int:
         """Index behind the closing marks and separators that follow."""
         while True:
@@ -157,7 +162,7 @@ class Candidate:
             stray = _STRAY.match(text, after)
             if length := _CLOSERS.at(text, after):
                 at = after + length
-            elif stray and self._kind == "mark" and _CLOSERS.at(text, stray.end()):
+            elif stray and self._strays and (_CLOSERS.at(text, stray.end()) or (final and stray.end() == len(text))):
                 at = stray.end()
             elif not final and _still(text, stray.end() if stray else after):
                 raise _More

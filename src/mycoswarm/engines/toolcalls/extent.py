@@ -12,6 +12,8 @@ _PYTHON = re.compile(r"[{}\[\]()\"']")
 _SOLID = re.compile(r"\S")
 _OPENS_TEXT = "{[,:("
 _AFTER_TEXT = ",:]}"
+_NEARBY = 256
+"""Characters that are looked at before a quote, blanks most of them."""
 
 
 class JsonExtent:
@@ -22,7 +24,8 @@ class JsonExtent:
     """
 
     def __init__(self, start: int) -> None:
-        self._start = self._at = start
+        self._start: int = start
+        self._at: int = start
         self._open: list[str] = []
         self._quote = ""
         self.closed = False
@@ -47,7 +50,7 @@ class JsonExtent:
         char = text[at]
         self._at = at + 1
         if char in "\"'":
-            if text[self._start : at].rstrip()[-1:] in _OPENS_TEXT:
+            if text[max(self._start, at - _NEARBY) : at].rstrip()[-1:] in _OPENS_TEXT:
                 self._quote = char
         elif char in "{[":
             self._open.append(_CLOSERS[char])
@@ -87,7 +90,7 @@ class PythonExtent:
     """The end of a bracketed Python expression; strings as Python writes them."""
 
     def __init__(self, start: int) -> None:
-        self._at = start
+        self._at: int = start
         self._open: list[str] = []
         self._quote = ""
         self.closed = False

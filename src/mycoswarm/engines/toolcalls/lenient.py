@@ -1,13 +1,14 @@
 """From what a model wrote for JSON to the value it meant. Pure.
 
-Five readers, the strictest first, so that nothing which is right is ever guessed at: JSON; JSON with raw line ends in
-its strings; a Python literal; JSON with other quotes, or quotes in its strings; and json_repair, which closes, quotes
-and separates what was left open.
+Six readers, the strictest first, so that nothing which is right is ever guessed at: JSON; JSON with raw line ends in
+its strings; a Python literal; JSON with other quotes, or quotes in its strings; JSON with a mark lost or doubled; and
+json_repair, which closes, quotes and separates what was left open.
 """
 
 import ast
 import json
 import re
+import warnings
 from typing import Any
 
 import msgspec
@@ -18,6 +19,13 @@ _MAX_DEPTH = 100
 """Brackets open at once, as a count that ignores strings: the repairing reader is quadratic in them."""
 _BRACKETS = re.compile(r"[{}\[\]()]")
 _ATTEMPT = re.compile(r"\s*[{\[]")
+_QUOTE = re.compile(r"[\"']")
+_QUOTE_OR_ESCAPE = re.compile(r"\\.|[\"']", re.DOTALL)
+_BARE_QUOTE = re.compile(r"(\\.)|\"", re.DOTALL)
+_BEFORE_STRING = "{[,:"
+_NEARBY = 256
+"""Characters that are looked at before a quote, blanks most of them."""
+_AFTER_STRING = re.compile(r"\s*(?:[,:\]}]|$)")
 
 
 class Unreadable(ValueError):
@@ -34,7 +42,7 @@ def strict(text: str) -> Any:
 
 def read(text: str) -> Any:
     """The value that `text` most likely means. Raises Unreadable where it is no attempt at an object or a list."""
-    for reader in (strict, _with_raw_line_ends, _python, _requoted):
+    for reader in (strict, _with_raw_line_ends, _python, _requoted, _without_slips):
         try:
             return reader(text)
         except Unreadable:
@@ -72,15 +80,34 @@ def _no_constant(name: str) -> Any:
     raise Unreadable(f"{name} is no JSON")
 
 
-def _python(text: str) -> Any:
-    if len(text) > _MAX_REPAIRED or _depth(text) > _MAX_DEPTH:
+def python(source: str) -> ast.Module:
+    """The statements of a piece of Python. Raises Unreadable."""
+    if len(source) > _MAX_REPAIRED or _depth(source) > _MAX_DEPTH:
         raise Unreadable("too long, or nested too deeply")
     try:
-        value = ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as problem:
+        with warnings.catch_warnings():
+            # An escape that Python does not know is the model's affair, not a line in our log.
+            warnings.simplefilter("ignore", SyntaxWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return ast.parse(source.strip())
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as problem:
+        raise Unreadable(str(problem)) from None
+
+
+def _python(text: str) -> Any:
+    match python(text).body:
+        case [ast.Expr(expression)]:
+            pass
+        case _:
+            raise Unreadable("no single value")
+    try:
+        value = ast.literal_eval(expression)
+    except (ValueError, TypeError, MemoryError, RecursionError) as problem:
         raise Unreadable(str(problem)) from None
     # Tuples become lists; sets, bytes and complex numbers are nothing that JSON knows.
-    return strict(encode(value)) if isinstance(value, dict | list | tuple | str | int | float | None) else _refuse()
+    if not isinstance(value, dict | list | tuple | str | int | float | None):
+        raise Unreadable("a Python value that JSON does not know")
+    return strict(encode(value))
 
 
 def _requoted(text: str) -> Any:
@@ -88,7 +115,8 @@ def _requoted(text: str) -> Any:
     out: list[str] = []
     at = 0
     for opening in _QUOTE.finditer(text):
-        if opening.start() < at or text[at : opening.start()].rstrip()[-1:] not in _BEFORE_STRING:
+        before = text[max(at, opening.start() - _NEARBY) : opening.start()].rstrip()
+        if opening.start() < at or before[-1:] not in _BEFORE_STRING:
             continue
         closing = opening.end()
         while (found := _QUOTE_OR_ESCAPE.search(text, closing)) is not None:
@@ -98,25 +126,35 @@ def _requoted(text: str) -> Any:
         if found is None:
             raise Unreadable("a string without end")
         inside = text[opening.end() : closing - 1]
-        out += [
-            text[at : opening.start()],
-            '"',
-            _BARE_QUOTE.sub(lambda each: each[1] or r"\"", inside.replace("\\'", "'")),
-            '"',
-        ]
+        inside = _BARE_QUOTE.sub(lambda each: each[1] or r"\"", inside.replace(r"\'", "'"))
+        out += [text[at : opening.start()], '"', inside, '"']
         at = closing
     return _with_raw_line_ends("".join([*out, text[at:]]))
 
 
-_QUOTE = re.compile(r"[\"']")
-_QUOTE_OR_ESCAPE = re.compile(r"\\.|[\"']", re.DOTALL)
-_BARE_QUOTE = re.compile(r"(\\.)|\"", re.DOTALL)
-_BEFORE_STRING = "{[,:"
-_AFTER_STRING = re.compile(r"\s*(?:[,:\]}]|$)")
+def _without_slips(text: str) -> Any:
+    """With the marks that were lost or doubled where they should be; strings may suffer, so only if JSON comes of it."""
+    for slip, meant in _SLIPS:
+        text = slip.sub(meant, text)
+    try:
+        return strict(text)
+    except Unreadable:
+        return strict(text.rstrip()[:-1])
 
 
-def _refuse() -> Any:
-    raise Unreadable("a Python value that JSON does not know")
+_SLIPS = (
+    (re.compile(r'([{\[,:]\s*)""(?=[^\s",:\]}])'), r'\1"'),
+    (re.compile(r'(?<=[^\s"\\{\[,:])""(?=\s*[,:\]}])'), '"'),
+    (re.compile(r"([,:])\s*\1+"), r"\1"),
+    (re.compile(r"\{\s*\{(?=\s*[\"}])"), "{"),
+    (re.compile(r'([{,]\s*"[^"\n]*")\s*(?=["{\[])'), r"\1: "),
+    (re.compile(r'(:\s*)([A-Za-z_][\w. -]*)"(?=\s*[,}\]])'), r'\1"\2"'),
+    (re.compile(r'(:\s*"[^"\n:]*)(?=,\s*"[^"\n]*"\s*:)'), r'\1"'),
+    (re.compile(r'([{,]\s*)([A-Za-z_]\w*)"(?=\s*:)'), r'\1"\2"'),
+    (re.compile(r'([{,]\s*"[A-Za-z_]\w*)(?=\s*:)'), r'\1"'),
+    (re.compile(r'("(?:arguments|parameters|args|input)"\s*:\s*)(?="\w+"\s*:)'), r"\1{"),
+)
+"""Each with what was meant, in this order."""
 
 
 def _depth(text: str) -> int:

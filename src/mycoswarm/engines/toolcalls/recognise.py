@@ -86,8 +86,8 @@ class Recogniser:
     def _go(self, *, final: bool, cut: bool) -> Iterator[Piece]:
         if self._thinking is not False:
             yield from self._think(final)
-            if self._thinking is not False:
-                return
+        if self._thinking is not False:
+            return
         while self._at < len(self._text):
             if self._candidate is not None:
                 verdict = self._look(self._candidate, final, cut)

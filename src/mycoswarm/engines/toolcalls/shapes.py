@@ -85,10 +85,7 @@ def _is_definition(value: dict[str, Any], properties: dict[str, Any]) -> bool:
 def from_python(source: str, toolbox: Toolbox) -> list[Written] | None:
     """The calls of Python that is nothing but calls of known tools with literal arguments; None for any other."""
     try:
-        tree = ast.parse(source.strip())
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
-        return None
-    try:
+        tree = lenient.python(source)
         found = [written for statement in tree.body for written in _statement(statement, toolbox)]
     except (lenient.Unreadable, RecursionError):
         return None
@@ -124,9 +121,12 @@ def _calls(node: ast.expr, toolbox: Toolbox) -> Iterator[Written]:
 def python_arguments(brackets: str, tool: Tool) -> dict[Any, Any] | None:
     """The arguments of a Python call of `tool`, from its brackets; None where they are no literals."""
     try:
-        call = ast.parse("_" + brackets.strip(), mode="eval").body
-        return _arguments(call, tool) if isinstance(call, ast.Call) else None
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        match lenient.python("_" + brackets.strip()).body:
+            case [ast.Expr(ast.Call() as call)]:
+                return _arguments(call, tool)
+            case _:
+                return None
+    except (lenient.Unreadable, RecursionError):
         return None
 
 
