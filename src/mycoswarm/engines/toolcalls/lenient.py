@@ -1,7 +1,7 @@
 """From what a model wrote for JSON to the value it meant. Pure.
 
 Six readers, the strictest first, so that nothing which is right is ever guessed at: JSON; JSON with raw line ends in
-its strings; a Python literal; JSON with other quotes, or quotes in its strings; JSON with a mark lost or doubled; and
+its strings; JSON with one mark lost or doubled; a Python literal; JSON with other quotes, or quotes in its strings; and
 json_repair, which closes, quotes and separates what was left open.
 """
 
@@ -42,7 +42,7 @@ def strict(text: str) -> Any:
 
 def read(text: str) -> Any:
     """The value that `text` most likely means. Raises Unreadable where it is no attempt at an object or a list."""
-    for reader in (strict, _with_raw_line_ends, _python, _requoted, _without_slips):
+    for reader in (strict, _with_raw_line_ends, _without_slip, _python, _requoted):
         try:
             return reader(text)
         except Unreadable:
@@ -105,7 +105,8 @@ def _python(text: str) -> Any:
     except (ValueError, TypeError, MemoryError, RecursionError) as problem:
         raise Unreadable(str(problem)) from None
     # Tuples become lists; sets, bytes and complex numbers are nothing that JSON knows.
-    if not isinstance(value, dict | list | tuple | str | int | float | None):
+    odd = any(isinstance(node, ast.Set) for node in ast.walk(expression))
+    if odd or not isinstance(value, dict | list | tuple | str | int | float | None):
         raise Unreadable("a Python value that JSON does not know")
     return strict(encode(value))
 
@@ -132,14 +133,18 @@ def _requoted(text: str) -> Any:
     return _with_raw_line_ends("".join([*out, text[at:]]))
 
 
-def _without_slips(text: str) -> Any:
-    """With the marks that were lost or doubled where they should be; strings may suffer, so only if JSON comes of it."""
+def _without_slip(text: str) -> Any:
+    """With one kind of slip undone. One only, and only if JSON comes of it: strings may hold what looks like another."""
+    if len(text) > _MAX_REPAIRED:
+        raise Unreadable("too long")
     for slip, meant in _SLIPS:
-        text = slip.sub(meant, text)
-    try:
-        return strict(text)
-    except Unreadable:
-        return strict(text.rstrip()[:-1])
+        undone, times = slip.subn(meant, text)
+        for attempt in (undone, undone.rstrip()[:-1]) if times else ():
+            try:
+                return strict(attempt)
+            except Unreadable:
+                continue
+    raise Unreadable("no slip of a known kind")
 
 
 _SLIPS = (
@@ -154,7 +159,7 @@ _SLIPS = (
     (re.compile(r'([{,]\s*"[A-Za-z_]\w*)(?=\s*:)'), r'\1"'),
     (re.compile(r'("(?:arguments|parameters|args|input)"\s*:\s*)(?="\w+"\s*:)'), r"\1{"),
 )
-"""Each with what was meant, in this order."""
+"""Each with what was meant."""
 
 
 def _depth(text: str) -> int:
