@@ -134,7 +134,7 @@ def _requoted(text: str) -> Any:
 
 
 def _without_slip(text: str) -> Any:
-    """With one kind of slip undone. One only, and only if JSON comes of it: strings may hold what looks like another."""
+    """With one kind of slip undone; one only, and only if that makes JSON: strings may hold what looks like another."""
     if len(text) > _MAX_REPAIRED:
         raise Unreadable("too long")
     for slip, meant in _SLIPS:
