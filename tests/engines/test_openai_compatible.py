@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from mycoswarm.core.chat import ChatRequest, Delta, Error, Finish, Start, Text, Usage
+from mycoswarm.core.chat import ChatRequest, Delta, Error, Finish, Start, Text, Tool, ToolArgs, ToolCall, Usage
 from mycoswarm.core.chat import message as said
 from mycoswarm.core.embed import EmbedRequest, unpack
 from mycoswarm.core.errors import EngineFailed, InvalidRequest, UnknownModel
@@ -160,3 +160,32 @@ async def test_only_llama_server_counts_tokens() -> None:
         assert await other.count_tokens(asked) is None
         await engine.close()
         await other.close()
+
+
+LOOK = Tool("look", "looks", {"type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"]})
+
+
+async def test_calls_that_the_server_left_in_the_text() -> None:
+    pieces = ({"content": "Let me see. ```js"}, {"content": 'on\n{"name": "look", "parameters": {"Q": 1}}\n`'})
+    server = OpenAIServer([QWEN], says=(*pieces, {"content": "``"}))
+    async with server.running() as url:
+        engine = OpenAICompatible(url)
+        deltas = await collect(engine, msgspec.structs.replace(ASK, tools=(LOOK,)))
+        await engine.close()
+    assert "".join(delta.text for delta in deltas if isinstance(delta, Text)) == "Let me see."
+    assert [delta.name for delta in deltas if isinstance(delta, ToolCall)] == ["look"]
+    assert [delta.text for delta in deltas if isinstance(delta, ToolArgs)] == ['{"q":"1"}']
+    assert [delta.reason for delta in deltas if isinstance(delta, Finish)] == ["tool_calls"]
+    assert [delta.seq for delta in deltas] == list(range(len(deltas)))
+
+
+async def test_calls_that_the_server_found_are_repaired() -> None:
+    begun = {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "functions.look", "arguments": ""}}]}
+    more = {"tool_calls": [{"index": 0, "function": {"arguments": "{'q': 'x'"}}]}
+    server = OpenAIServer([QWEN], says=(begun, more))
+    async with server.running() as url:
+        engine = OpenAICompatible(url)
+        deltas = await collect(engine, msgspec.structs.replace(ASK, tools=(LOOK,)))
+        await engine.close()
+    assert [(delta.id, delta.name) for delta in deltas if isinstance(delta, ToolCall)] == [("a", "look")]
+    assert [delta.text for delta in deltas if isinstance(delta, ToolArgs)] == ['{"q":"x"}']

@@ -276,9 +276,10 @@ class LlamaCpp:
         loaded = self._loaded.get(request.model)
         if loaded is None:
             return None
-        body = chat_body(request, request.model)
+        body = chat_body(prepared(request, loaded.file.abilities), request.model)
+        asked = {key: body[key] for key in ("messages", "tools", "tool_choice") if key in body}
         with self._using(loaded):
-            rendered = await self._post(loaded, "/apply-template", {"messages": body["messages"]}, _QUICK)
+            rendered = await self._post(loaded, "/apply-template", asked, _QUICK)
             wanted = {"content": rendered.get("prompt", ""), "add_special": True, "parse_special": True}
             tokens = await self._post(loaded, "/tokenize", wanted, _QUICK)
         return len(tokens.get("tokens", ()))

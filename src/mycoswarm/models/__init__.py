@@ -5,7 +5,7 @@ engine, errors with a way out.
 
     catalog        the models that can be fetched, every byte pinned   pure
     gguf_header    what the head of a GGUF file says                   pure, and one function that reads a file
-    chat_template  what a template does with tools                    pure
+    chat_template  what a template does with tools                     pure
     describe       header -> parameters, context, abilities            pure
     sources        package index -> one GGUF file                      [io]
     requantise     Q4_1 -> Q8_0 in a child process                     [io]
