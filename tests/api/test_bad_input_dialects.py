@@ -285,7 +285,7 @@ class Firehose(OpenAIServer):
 
     sent = 0
 
-    async def _chat(self, request: web.Request) -> web.StreamResponse:
+    async def _chat(self, request: web.Request, *, raw: bool) -> web.StreamResponse:
         event = b'data: {"choices": [{"index": 0, "delta": {"content": "%b"}}]}\n\n' % (b"w" * 16_384)
         reply = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await reply.prepare(request)
