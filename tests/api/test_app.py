@@ -474,7 +474,7 @@ async def test_a_socket_that_closes_in_the_middle_of_an_answer_frees_the_node(po
 
 async def test_the_list_of_models_is_told_in_the_shape_of_whoever_asks(app: Any) -> None:
     theirs = (await ask(app, "GET", "/v1/models", b"", {"anthropic-version": "2023-06-01"})).json
-    assert [(one["type"], one["id"]) for one in theirs["data"]] == [("model", "org/m:7b")]
+    assert [(one["type"], one["id"]) for one in theirs["data"]] == [("model", "auto"), ("model", "org/m:7b")]
     one = (await ask(app, "GET", "/v1/models/org/m:7b", b"", {"anthropic-version": "2023-06-01"})).json
     assert one["display_name"] == "org/m:7b"
     assert (await ask(app, "GET", "/v1/models/auto")).json["owned_by"] == "mycoswarm"
