@@ -6,6 +6,7 @@ import pytest
 
 from mycoswarm.engines.toolcalls.grammar import simplified
 
+STRING = {"type": "string"}
 CLOSED = {"type": "object", "properties": {}, "additionalProperties": False}
 
 
