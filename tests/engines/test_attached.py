@@ -21,7 +21,7 @@ class Machine:
         self.busy: set[EngineId] = set()
         self.changes = 0
         self.embedded = ScriptedEngine((offer("small"),), name="embedded")
-        self.attached = Attached(self.embedded, self.find, self.build, self.busy.__contains__, self.changed)
+        self.attached = Attached((self.embedded,), self.find, self.build, self.busy.__contains__, self.changed)
 
     async def find(self) -> tuple[EngineFound, ...]:
         return self.here

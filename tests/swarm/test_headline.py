@@ -13,6 +13,7 @@ import pytest
 
 from mycoswarm.core.chat import ChatRequest, Sampling, Text, message
 from mycoswarm.engines.llamacpp import LlamaCpp
+from mycoswarm.engines.minilm import NAME as EMBEDDER
 from mycoswarm.models.catalog import STARTER
 from tests.starter import shared_store
 from tests.swarm.lab import PYTHON, Lab, Machine, eventually
@@ -38,9 +39,10 @@ def states(machine: Machine) -> dict[str, str]:
 
 
 def model_names(machine: Machine) -> set[str]:
+    """Those that answer; every node has the built-in embedder besides."""
     models = json_of(machine, "models")["models"]
     assert isinstance(models, list)
-    return {str(model["name"]) for model in models}
+    return {str(model["name"]) for model in models} - {EMBEDDER}
 
 
 def start_all(lab: Lab) -> None:

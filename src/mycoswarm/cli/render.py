@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from mycoswarm.cli import render_swarm, words
+from mycoswarm.cli import render_access, render_swarm, words
 from mycoswarm.cli.printer import Cell, Style, Table
 from mycoswarm.core.hardware import Report
 from mycoswarm.core.ids import short
@@ -176,6 +176,7 @@ def status(
     if detail.private:
         facts.append(("", Cell("started by a command for itself; ends with it and announces nothing", "dim")))
     facts.append(("address", Cell(f"http://127.0.0.1:{detail.port}")))
+    facts += render_access.on_the_lan(detail)
     facts.append(("swarm", _swarm(detail.swarm)))
     if detail.swarm is not None:
         facts += render_swarm.members(view.nodes, detail.swarm.keepers)
@@ -199,7 +200,7 @@ def next_step(detail: NodeDetail, available: Models, members: Sequence[NodeView]
         return render_swarm.joining(detail.nearby)
     if moving := render_swarm.moving(detail):
         return moving
-    if not any(place.reachable for model in available.models for place in model.places):
+    if not any(place.reachable and place.offer.abilities.chat for model in available.models for place in model.places):
         return f"No model is within reach yet. Fetch one: mycoswarm pull {starter(available).name}"
     if detail.private:
         return ""
@@ -236,6 +237,7 @@ def banner(detail: NodeDetail) -> list[tuple[str, Cell]]:
         else:
             facts.append(("models", Cell("none on this machine", "dim")))
     facts.append(("address", Cell(f"http://127.0.0.1:{detail.port}", "accent")))
+    facts += render_access.on_the_lan(detail)
     return facts
 
 

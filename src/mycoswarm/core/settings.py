@@ -99,6 +99,7 @@ class Settings(msgspec.Struct, frozen=True):
     join: str = ""
     engines: tuple[str, ...] = ()
     embedded: str = "auto"
+    embedder: str = "auto"
     models_dir: str = ""
     context: int = 4096
     slots: int = 4
@@ -122,19 +123,20 @@ class Setting:
 
 TABLE: tuple[Setting, ...] = (
     Setting("name", _text, "this machine's name in the swarm; empty: its host name"),
-    Setting("port", _port, "user API and dashboard, on loopback; 0: any free port"),
+    Setting("port", _port, "user API and dashboard; 0: any free port"),
     Setting("peer_port", _port, "peer API, mutual TLS; 0: any free port"),
     Setting(
-        "listen", _choice("loopback", "lan"), "loopback; lan, which will need TLS and keys, is refused until they exist"
+        "listen",
+        _choice("loopback", "lan"),
+        "who reaches the user API: loopback, this machine; lan, other machines too, by TLS and with an API key",
     ),
-    Setting(
-        "ollama_port", _port, "also serve Ollama's API on this loopback port; 0: no; refused until that API exists"
-    ),
+    Setting("ollama_port", _port, "also serve Ollama's API on this loopback port, e.g. 11434; 0: no"),
     Setting("announce", _choice("yes", "no"), "no: neither announce this node nor let peers in"),
     Setting("peers", _list, "HOST[:PORT] of members, for networks that block multicast"),
     Setting("join", _text, "a headless invitation to join by at the first start"),
     Setting("engines", _list, "addresses of engines beside those found on their usual local ports"),
     Setting("embedded", _choice("auto", "no"), "auto: run models with the built-in llama.cpp where the CPU can"),
+    Setting("embedder", _choice("auto", "no"), "auto: give vectors with the built-in all-MiniLM where it is installed"),
     Setting("models_dir", _text, "where models lie; empty: the data directory"),
     Setting("context", _at_least(1), "tokens of context that embedded models and Ollama are given"),
     Setting("slots", _at_least(1), "answers that one embedded model writes at the same time"),

@@ -13,7 +13,10 @@ speed and memory, errors of `core.errors`.
     fit, probe, names    memory, speed, names        pure decisions
     openai_chat          the two HTTP calls          [io]
     local_http           a session to a LAN address  [io]
-    llamacpp             the embedded engine         [io]   child: one process  llamacpp_child: what runs in it
+    llamacpp             the embedded engine         [io]   llamacpp_child: what runs in its processes
+    minilm               the built-in embedder       [io]   minilm_child: what runs in its process
+    child, child_life    one process, from outside and from inside [io]
+    back_off, stay       when a model is started again, when it leaves memory: pure
     ollama               Ollama's own API            [io]
     openai_compatible    LM Studio, vLLM, llama-server and their like [io]
     find                 which engines run here      [io]

@@ -1,4 +1,4 @@
-"""[io] The engines of this node: the embedded one, and others as they come and go.
+"""[io] The engines of this node: its own ones, and others as they come and go.
 
 An engine is not gone because it was slow once: it keeps its offers and its running answers until it has been missed
 MISSES looks in a row, and its connections are closed only when nothing runs on it.
@@ -6,7 +6,7 @@ MISSES looks in a row, and its connections are closed only when nothing runs on 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from mycoswarm.core.errors import MycoError
 from mycoswarm.core.hardware import EngineFound
@@ -36,15 +36,21 @@ class Attached:
     """Which engines there are, and what they hold.
 
     Args:
+        own: those that live and end with this node; they need not be found.
         find, build: where other engines are, and objects for them (`engines.find`).
         busy: whether anything runs on an engine now.
         changed: called when `offers` or `found` are others than before.
     """
 
     def __init__(
-        self, embedded: Engine, find: Find, build: Build, busy: Callable[[EngineId], bool], changed: Callable[[], None]
+        self,
+        own: Sequence[Engine],
+        find: Find,
+        build: Build,
+        busy: Callable[[EngineId], bool],
+        changed: Callable[[], None],
     ) -> None:
-        self._embedded = embedded
+        self._own = tuple(own)
         self._find = find
         self._build = build
         self._busy = busy
@@ -58,8 +64,13 @@ class Attached:
 
     @property
     def all(self) -> tuple[Engine, ...]:
-        """Those that may be given work, the embedded one first."""
-        return (self._embedded, *(other.engine for other in self._others.values()))
+        """Those that may be given work, the node's own first."""
+        return (*self._own, *self.others)
+
+    @property
+    def others(self) -> tuple[Engine, ...]:
+        """Those that somebody else runs."""
+        return tuple(other.engine for other in self._others.values())
 
     @property
     def found(self) -> tuple[EngineFound, ...]:
@@ -95,8 +106,8 @@ class Attached:
             await self.ask(self.all)
 
     async def ask(self, engines: Iterable[Engine] | None = None) -> None:
-        """Take over what `engines` (the embedded one, where none are named) say they hold."""
-        asked = (self._embedded,) if engines is None else tuple(engines)
+        """Take over what `engines` (the node's own, where none are named) say they hold."""
+        asked = self._own if engines is None else tuple(engines)
         async with self._asking:
             answers = await asyncio.gather(*(_held(engine) for engine in asked))
             present = {engine.id for engine in self.all}

@@ -1,40 +1,45 @@
-"""[io] One llama.cpp child process: started, watched, its stderr kept, ended."""
+"""[io] One child process that holds a model: started, watched, asked, its stderr kept, ended."""
 
 import asyncio
 import contextlib
 import os
-import secrets
 import signal
 import sys
 from collections import deque
 from collections.abc import Mapping
-from pathlib import Path
 
 import msgspec
 import psutil
 
 from mycoswarm.core.errors import EngineFailed
 from mycoswarm.core.tasks import TaskGroup
-from mycoswarm.engines.llamacpp_child import ChildConfig, ChildReady
+from mycoswarm.engines.child_life import ChildReady
 
 _TAIL_LINES = 200
 _TAIL_SHOWN = 20
 _MAX_LINE = 4096
 _STOP_SECONDS = 3.0
+_MEMORY_STEP = 16 << 20
 
 
 class Child:
-    """One process, one model. Start it once; `ended` is set when it is gone, whoever ended it."""
+    """One process, one model. Start it once; `ended` is set when it is gone, whoever ended it.
 
-    def __init__(self, name: str, socket: Path) -> None:
+    Args:
+        name: the model's.
+        module: what the process runs: it reads its configuration as one JSON line from stdin, answers a `ChildReady`,
+            and ends when stdin closes.
+    """
+
+    def __init__(self, name: str, module: str) -> None:
         self.name = name
-        self.socket = socket
-        self.api_key = secrets.token_urlsafe(32)
+        self._module = module
         self.ended = asyncio.Event()
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self._tasks = TaskGroup()
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
+        self._turn = asyncio.Lock()
 
     @property
     def pid(self) -> int | None:
@@ -63,7 +68,21 @@ class Child:
         except psutil.Error:
             return None
 
-    async def start(self, config: ChildConfig) -> None:
+    def resident(self) -> int | None:
+        """`rss` in steps, so that a node's record does not change with every page."""
+        rss = self.rss()
+        return None if rss is None else -(-rss // _MEMORY_STEP) * _MEMORY_STEP
+
+    async def ended_within(self, seconds: float) -> bool:
+        """Wait for its end, this long at most."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.ended.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def start(self, config: msgspec.Struct) -> None:
         """Load the model; returns when it answers.
 
         Raises:
@@ -73,7 +92,7 @@ class Child:
             sys.executable,
             "-P",
             "-m",
-            "mycoswarm.engines.llamacpp_child",
+            self._module,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -104,6 +123,38 @@ class Child:
             await self.ended.wait()
             raise self.failure("could not be loaded")
 
+    async def ask(self, question: bytes) -> bytes:
+        """The answer to one question: for a child that is spoken to by its pipe, four bytes of length before each.
+
+        Questions are answered one after the other, in the order of asking. Who goes away before the answer disturbs
+        nobody: it is read and thrown away.
+
+        Raises:
+            EngineFailed: the child ended before it had answered.
+        """
+        await self._turn.acquire()
+        # Shielded: an answer that nobody read would be taken for that to the next question.
+        answer = await asyncio.shield(self._tasks.start(self._exchange(question), f"question to {self.name}"))
+        if answer is None:
+            await self._end_soon()
+            raise self.failure("was unloaded in the middle of its work" if self._stopping else "died at its work")
+        return answer
+
+    async def _exchange(self, question: bytes) -> bytes | None:
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(len(question).to_bytes(4, "big") + question)
+            await process.stdin.drain()
+            length = int.from_bytes(await process.stdout.readexactly(4), "big")
+            return await process.stdout.readexactly(length)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            return None
+        finally:
+            self._turn.release()
+
     def failure(self, what: str) -> EngineFailed:
         """The error for an end that nobody asked for."""
         reason = explain(self._process.returncode if self._process else None, self.tail)
@@ -115,12 +166,17 @@ class Child:
 
     async def stop(self) -> None:
         """End it; it gets a moment, then it is killed."""
-        self._stopping = True
+        # One that has died is only tidied up after.
+        self._stopping = self._stopping or not self.ended.is_set()
         process = self._process
         if process is not None and not self.ended.is_set():
             assert process.stdin is not None
             process.stdin.close()
             await self._end_soon()
+        # Whoever waits for an answer hears that the pipe has closed, not that a task was cancelled.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_SECONDS), self._turn:
+                pass
         await self._tasks.close()
 
     def kill(self) -> None:
@@ -132,10 +188,7 @@ class Child:
                 os.kill(self._process.pid, signal.SIGKILL)
 
     async def _end_soon(self) -> None:
-        try:
-            async with asyncio.timeout(_STOP_SECONDS):
-                await self.ended.wait()
-        except TimeoutError:
+        if not await self.ended_within(_STOP_SECONDS):
             self.kill()
             await self.ended.wait()
 
@@ -160,7 +213,7 @@ def explain(returncode: int | None, tail: tuple[str, ...]) -> str:
     text = "\n".join(tail)
     if any(sign in text for sign in ("failed to allocate", "unable to allocate", "bad_alloc", "MemoryError")):
         return "not enough memory"
-    if "No module named 'xllamacpp'" in text:
+    if "No module named" in text:
         return "the engine is not installed"
     if returncode == -signal.SIGKILL:
         return "its process was killed; most likely the machine ran out of memory"

@@ -5,6 +5,7 @@ import hashlib
 import importlib.util
 import logging
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -35,14 +36,18 @@ from mycoswarm.core.ids import EngineId, ModelName
 from mycoswarm.core.model import ModelOffer, ModelState, Progress, Speed
 from mycoswarm.core.tasks import TaskGroup
 from mycoswarm.egress import unix_session
-from mycoswarm.engines import probe
+from mycoswarm.engines import preset, probe
+from mycoswarm.engines.back_off import BackOff
 from mycoswarm.engines.child import Child
 from mycoswarm.engines.engine import Health
+from mycoswarm.engines.failure import refused_by_template
 from mycoswarm.engines.fit import Fit, fit
+from mycoswarm.engines.folding import fold
 from mycoswarm.engines.llamacpp_child import ChildConfig
 from mycoswarm.engines.model_file import ModelFile, ModelFiles
-from mycoswarm.engines.openai_chat import fetch_json, stream_chat
+from mycoswarm.engines.openai_chat import count_prompt, fetch_json, ours_to_stop, stream_chat
 from mycoswarm.engines.openai_request import chat_body
+from mycoswarm.engines.stay import Stay
 from mycoswarm.engines.stream import Deltas
 from mycoswarm.engines.toolcalls.serve import prepared, serve
 
@@ -50,14 +55,10 @@ _log = logging.getLogger(__name__)
 
 PROMPT_CACHE = 256 << 20
 """Bytes of RAM for prompts that left their slots; llama.cpp's own default is 8 GiB."""
-_MEMORY_STEP = 16 << 20
 _HEARTBEAT_SECONDS = 5.0
 _HEARTBEAT_TIMEOUT = aiohttp.ClientTimeout(total=15.0)
 _HEARTBEATS_MISSED = 3
 """A loaded machine answers /health late; three in a row unanswered for 15 s each is a hang, and the child is ended."""
-_BACK_OFF_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
-_FORGIVEN_AFTER = 300.0
-"""A child that lived this long begins its back-off anew."""
 _BASE = "http://engine"
 """Of every address: which socket is meant is the session's affair, the host name is only for the protocol."""
 _QUICK = aiohttp.ClientTimeout(total=10.0)
@@ -70,13 +71,11 @@ class _Loaded:
 
     file: ModelFile
     child: Child
+    config: ChildConfig
     session: aiohttp.ClientSession
-    context: int
-    slots: int
     load_rate: float
     since: float
-    used: float
-    running: int = 0
+    stay: Stay
 
 
 @dataclass
@@ -87,9 +86,7 @@ class _Known:
     load: "asyncio.Task[_Loaded | MycoError] | None" = None
     speed: Speed | None = None
     needs: int | None = None
-    deaths: int = 0
-    resting_until: float = 0.0
-    reason: str = ""
+    rest: BackOff = field(default_factory=BackOff)
     file: ModelFile | None = None
     """The file that all this was learned of; another one under the name starts anew."""
     checked: int | None = None
@@ -178,14 +175,14 @@ class LlamaCpp:
         reason = ""
         if loaded is not None:
             state = "loaded"
-            known.needs = _measured(loaded.child) or known.needs
+            known.needs = loaded.child.resident() or known.needs
         elif known.loading:
             state = "loading"
         elif file.damaged:
             state, reason = "unfit", f"{file.damaged}; to mend it: {file.mend}"
         else:
             fits = self._fit(file, available)
-            state, reason = ("on_disk", known.reason) if fits.slots else ("unfit", fits.reason)
+            state, reason = ("on_disk", known.rest.reason) if fits.slots else ("unfit", fits.reason)
         return ModelOffer(
             name=ModelName(file.name),
             engine=self.id,
@@ -194,6 +191,8 @@ class LlamaCpp:
             size=file.size,
             parameters=file.parameters,
             quantization=file.quantization,
+            family=file.family,
+            dimensions=file.dimensions if file.abilities.embed else None,
             context=self._context_of(file),
             needs=known.needs or self._fit(file, available).needs,
             abilities=file.abilities,
@@ -228,25 +227,22 @@ class LlamaCpp:
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
         file = await self._file(request.model)
+        request = preset.apply(file.preset, request)
         self._check(request, file)
         loaded = await self._ensure(file)
-        with self._using(loaded):
+        with self._using(loaded, request.keep):
             async with aclosing(serve(request, file.abilities, partial(self._answer, loaded))) as answer:
                 async for delta in answer:
                     if isinstance(delta, Usage):
                         known = self._remember(file.name)
                         known.speed = probe.learn(known.speed, delta, loaded.load_rate)
-                        known.deaths = 0
+                        known.rest.worked()
                     yield delta
 
     async def _answer(self, loaded: _Loaded, request: ChatRequest) -> AsyncGenerator[Delta, None]:
-        body = chat_body(request, loaded.file.name)
-        limit = body.get("max_tokens")
-        # The rest of the context bounds an answer anyway; what is asked beyond it only costs the engine a look.
-        body["max_tokens"] = loaded.context if limit is None else min(limit, loaded.context)
         deltas = Deltas(request.id, request.model, str(self.id))
         try:
-            async with aclosing(stream_chat(loaded.session, _BASE, body, deltas, _headers(loaded), _ENDLESS)) as answer:
+            async with aclosing(self._folded_if_need_be(loaded, request, deltas)) as answer:
                 async for delta in answer:
                     yield delta
         except EngineFailed as problem:
@@ -255,15 +251,36 @@ class LlamaCpp:
                 raise error from problem
             yield deltas.error(error)
 
+    async def _folded_if_need_be(
+        self, loaded: _Loaded, request: ChatRequest, deltas: Deltas
+    ) -> AsyncGenerator[Delta, None]:
+        """Some templates take one order of messages only. Their refusal comes before Start, and costs nothing."""
+        folded = msgspec.structs.replace(request, messages=fold(request.messages))
+        for asked in (request, folded):
+            body = chat_body(asked, loaded.file.name)
+            # The rest of the context bounds an answer anyway; what is asked beyond it only costs the engine a look.
+            body["max_tokens"] = min(body.get("max_tokens", loaded.config.context), loaded.config.context)
+            stops = ours_to_stop(body)
+            try:
+                async with aclosing(
+                    stream_chat(loaded.session, _BASE, body, deltas, _headers(loaded), _ENDLESS, stops)
+                ) as answer:
+                    async for delta in answer:
+                        yield delta
+                return
+            except InvalidRequest as refusal:
+                if asked is folded or folded == request or not refused_by_template(refusal):
+                    raise
+
     async def embed(self, request: EmbedRequest) -> Embedding:
         model = request.model
         file = await self._file(model)
         if not file.abilities.embed:
             raise InvalidRequest(f"{model} is no embedding model", "`mycoswarm models` shows which are")
-        if request.dimensions is not None:
+        if request.dimensions not in (None, file.dimensions):
             raise InvalidRequest(f"the vectors of {model} have one length only", "leave `dimensions` out")
         loaded = await self._ensure(file)
-        with self._using(loaded):
+        with self._using(loaded, request.keep):
             answer = await self._post(loaded, "/v1/embeddings", {"input": list(request.texts)}, _ENDLESS)
         try:
             rows = sorted(answer["data"], key=lambda row: row["index"])
@@ -273,16 +290,18 @@ class LlamaCpp:
             raise EngineFailed(f"{model} gave embeddings that cannot be read: {problem}") from problem
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
-        loaded = self._loaded.get(request.model)
-        if loaded is None:
-            return None
-        body = chat_body(prepared(request, loaded.file.abilities), request.model)
-        asked = {key: body[key] for key in ("messages", "tools", "tool_choice") if key in body}
+        """Exactly what an answer's usage would say; loads the model where need be."""
+        # Not the loaded one's: what goes with a file can change while it is in memory.
+        file = await self._file(request.model)
+        request = preset.apply(file.preset, request)
+        self._check(request, file)
+        loaded = await self._ensure(file)
+
+        async def post(path: str, body: object) -> dict[str, Any]:
+            return await self._post(loaded, path, body, _QUICK)
+
         with self._using(loaded):
-            rendered = await self._post(loaded, "/apply-template", asked, _QUICK)
-            wanted = {"content": rendered.get("prompt", ""), "add_special": True, "parse_special": True}
-            tokens = await self._post(loaded, "/tokenize", wanted, _QUICK)
-        return len(tokens.get("tokens", ()))
+            return await count_prompt(post, prepared(request, file.abilities))
 
     async def close(self) -> None:
         self._closed = True
@@ -326,7 +345,7 @@ class LlamaCpp:
 
     def _evictable(self) -> int:
         """Bytes that idle models would give back."""
-        return sum(one.child.rss() or 0 for one in self._loaded.values() if not one.running)
+        return sum(one.child.rss() or 0 for one in self._loaded.values() if not one.stay.running)
 
     # Loading
 
@@ -335,14 +354,14 @@ class LlamaCpp:
         known = self._remember(file.name)
         async with known.lock:
             if known.file is not None and known.file != file:
-                known.speed, known.needs, known.deaths, known.resting_until, known.reason = None, None, 0, 0.0, ""
+                known.speed, known.needs, known.rest = None, None, BackOff()
             known.file = file
             loaded = self._loaded.get(file.name)
             if loaded is not None and loaded.child.alive:
                 return loaded
-            rest = known.resting_until - self._clock.monotonic()
+            rest = known.rest.left(self._clock.monotonic())
             if rest > 0:
-                raise EngineFailed(f"{known.reason}; it is started again in {rest:.0f} s", "try again then")
+                raise EngineFailed(f"{known.rest.reason}; it is started again in {rest:.0f} s", "try again then")
             if self._closed:
                 raise EngineFailed("the embedded engine is shutting down")
             if known.load is None or known.load.done():
@@ -361,7 +380,7 @@ class LlamaCpp:
             async with self._room:
                 loaded = await self._start(file, known)
         except EngineFailed as problem:
-            self._rest(known, problem.message)
+            known.rest.failed(self._clock.monotonic(), problem.message)
             return problem
         except (ModelCorrupt, Busy) as problem:
             return problem
@@ -370,7 +389,7 @@ class LlamaCpp:
             failed = EngineFailed(
                 f"{file.name} could not be loaded: {problem.strerror or problem}", "free what is short"
             )
-            self._rest(known, failed.message)
+            known.rest.failed(self._clock.monotonic(), failed.message)
             return failed
         self._loaded[file.name] = loaded
         self._tasks.start(self._supervise(loaded), f"supervise {file.name}")
@@ -385,11 +404,11 @@ class LlamaCpp:
         if self._runtime is None or not self._runtime.exists():
             self._runtime = Path(tempfile.mkdtemp(prefix="mycoswarm-"))
         home = Path(tempfile.mkdtemp(prefix="m-", dir=self._runtime))
-        child = Child(file.name, home / "engine.sock")
+        child = Child(file.name, "mycoswarm.engines.llamacpp_child")
         config = ChildConfig(
             model=str(file.path),
-            socket=str(child.socket),
-            api_key=child.api_key,
+            socket=str(home / "engine.sock"),
+            api_key=secrets.token_urlsafe(32),
             parent=os.getpid(),
             context=context,
             slots=fits.slots,
@@ -406,12 +425,12 @@ class LlamaCpp:
             await self._raise_if_corrupt(file, problem)
             raise
         now = self._clock.monotonic()
-        known.needs = _measured(child) or known.needs
-        known.reason = ""
+        known.needs = child.resident() or known.needs
+        known.rest.answers()
         rate = file.size / max(now - began, 0.001)
         _log.info("loaded %s in %.2f s, %d slots of %d tokens", file.name, now - began, fits.slots, context)
-        session = unix_session(child.socket, _QUICK)
-        return _Loaded(file, child, session, context, fits.slots, rate, now, now)
+        session = unix_session(Path(config.socket), _QUICK)
+        return _Loaded(file, child, config, session, rate, now, Stay(self._keep_loaded, now))
 
     async def _make_room(self, file: ModelFile) -> Fit:
         """Memory for `file`, if need be by ending models that nobody uses, longest idle first."""
@@ -419,10 +438,10 @@ class LlamaCpp:
             fits = self._fit(file, psutil.virtual_memory().available)
             if fits.slots:
                 return fits
-            idle = [one for one in self._loaded.values() if not one.running]
+            idle = [one for one in self._loaded.values() if not one.stay.running]
             if not idle:
                 break
-            victim = min(idle, key=lambda one: one.used)
+            victim = min(idle, key=lambda one: one.stay.used)
             _log.info("unloading %s to make room for %s", victim.file.name, file.name)
             del self._loaded[victim.file.name]
             await self._stop(victim)
@@ -463,24 +482,17 @@ class LlamaCpp:
     # Living and ending
 
     @contextmanager
-    def _using(self, loaded: _Loaded) -> Iterator[None]:
-        loaded.running += 1
+    def _using(self, loaded: _Loaded, keep: float | None = None) -> Iterator[None]:
+        loaded.stay.begin(keep)
         try:
             yield
         finally:
-            loaded.running -= 1
-            loaded.used = self._clock.monotonic()
-
-    def _rest(self, known: _Known, reason: str) -> None:
-        pause = _BACK_OFF_SECONDS[min(known.deaths, len(_BACK_OFF_SECONDS) - 1)]
-        known.deaths += 1
-        known.reason = reason
-        known.resting_until = self._clock.monotonic() + pause
+            loaded.stay.end(self._clock.monotonic())
 
     async def _supervise(self, loaded: _Loaded) -> None:
         """Watch one loaded model until it is gone; ends it when idle for long or hung, starts it again when it died."""
         missed = 0
-        while not await self._ended_within(loaded, self._next_look(loaded)):
+        while not await loaded.child.ended_within(self._next_look(loaded)):
             if self._expired(loaded):
                 await self._unload_if_idle(loaded)
                 return
@@ -491,15 +503,11 @@ class LlamaCpp:
         if loaded.child.stopping:
             return
         known, name = self._remember(loaded.file.name), loaded.file.name
-        now = self._clock.monotonic()
-        if now - loaded.since > _FORGIVEN_AFTER:
-            known.deaths = 0
         failure = loaded.child.failure("died")
-        self._rest(known, failure.message)
+        pause = known.rest.died(self._clock.monotonic(), loaded.since, failure.message)
         if self._loaded.get(name) is loaded:
             del self._loaded[name]
         await self._stop(loaded)
-        pause = known.resting_until - now
         _log.warning("%s; starting it again in %.0f s", failure.message, pause)
         await asyncio.sleep(pause)
         try:
@@ -508,29 +516,18 @@ class LlamaCpp:
             _log.warning("%s", problem.message)
 
     def _next_look(self, loaded: _Loaded) -> float:
-        if self._keep_loaded < 0 or loaded.running:
-            return _HEARTBEAT_SECONDS
-        left = self._keep_loaded - (self._clock.monotonic() - loaded.used)
-        return min(_HEARTBEAT_SECONDS, max(left, 0.05))
+        left = loaded.stay.left(self._clock.monotonic())
+        return _HEARTBEAT_SECONDS if left is None else min(_HEARTBEAT_SECONDS, max(left, 0.05))
 
     def _expired(self, loaded: _Loaded) -> bool:
-        idle = self._clock.monotonic() - loaded.used
-        return self._keep_loaded >= 0 and not loaded.running and idle >= self._keep_loaded
-
-    @staticmethod
-    async def _ended_within(loaded: _Loaded, seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(seconds):
-                await loaded.child.ended.wait()
-        except TimeoutError:
-            return False
-        return True
+        left = loaded.stay.left(self._clock.monotonic())
+        return left is not None and left <= 0
 
     async def _unload_if_idle(self, loaded: _Loaded) -> None:
         async with self._remember(loaded.file.name).lock:
             if self._expired(loaded) and self._loaded.get(loaded.file.name) is loaded:
                 del self._loaded[loaded.file.name]
-                _log.info("unloading %s, idle for %.0f s", loaded.file.name, self._keep_loaded)
+                _log.info("unloading %s, idle for %.0f s", loaded.file.name, loaded.stay.seconds)
                 await self._stop(loaded)
 
     async def _beats(self, loaded: _Loaded) -> bool:
@@ -544,7 +541,7 @@ class LlamaCpp:
         """Why an answer broke off, where the reason is the child's end: it is heard of a moment after."""
         if loaded.child.stopping:
             return EngineFailed(f"{loaded.file.name} was unloaded in the middle of an answer", "ask again")
-        if await self._ended_within(loaded, 0.5):
+        if await loaded.child.ended_within(0.5):
             return loaded.child.failure("died in the middle of an answer")
         return None
 
@@ -554,21 +551,16 @@ class LlamaCpp:
         await loaded.child.stop()
         await loaded.session.close()
         with suppress(OSError):
-            loaded.child.socket.unlink(missing_ok=True)
-            loaded.child.socket.parent.rmdir()
+            socket = Path(loaded.config.socket)
+            socket.unlink(missing_ok=True)
+            socket.parent.rmdir()
 
     async def _post(self, loaded: _Loaded, path: str, body: object, limits: aiohttp.ClientTimeout) -> dict[str, Any]:
         return await fetch_json(loaded.session, "POST", _BASE + path, loaded.file.name, body, _headers(loaded), limits)
 
 
 def _headers(loaded: _Loaded) -> dict[str, str]:
-    return {"Authorization": f"Bearer {loaded.child.api_key}"}
-
-
-def _measured(child: Child) -> int | None:
-    """Memory in steps, so that a node's record does not change with every page."""
-    rss = child.rss()
-    return None if rss is None else -(-rss // _MEMORY_STEP) * _MEMORY_STEP
+    return {"Authorization": f"Bearer {loaded.config.api_key}"}
 
 
 def _missing() -> str | None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-_PR_SET_PDEATHSIG = 1
+from mycoswarm.engines.child_life import ChildReady, die_with_parent, take_stdout, tell
 
 
 class ChildConfig(msgspec.Struct, frozen=True):
@@ -31,12 +31,6 @@ class ChildConfig(msgspec.Struct, frozen=True):
     prompt_cache: int
     embed: bool = False
     mean_pooling: bool = False
-
-
-class ChildReady(msgspec.Struct, frozen=True):
-    """The model answers. error: instead, what llama.cpp raised; stderr says more."""
-
-    error: str = ""
 
 
 def _end(config: ChildConfig) -> None:
@@ -56,13 +50,7 @@ def _die_with_parent(config: ChildConfig) -> None:
         sys.stdin.buffer.read()
         _end(config)
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != config.parent:
-            _end(config)
+    die_with_parent(config.parent, lambda: _end(config))
     threading.Thread(target=wait, daemon=True).start()
 
 
@@ -101,21 +89,17 @@ def _serve(config: ChildConfig) -> Any:
 
 def main() -> None:
     """The child's life."""
-    report = os.fdopen(os.dup(1), "wb")
-    # llama.cpp prints; nothing of it may reach the line that the parent reads, or somebody's terminal.
-    os.dup2(2, 1)
+    report = take_stdout()
     config = msgspec.json.decode(sys.stdin.buffer.readline(), type=ChildConfig)
     _die_with_parent(config)
     try:
         server = _serve(config)
     except (RuntimeError, ImportError, MemoryError) as problem:
-        report.write(msgspec.json.encode(ChildReady(str(problem) or type(problem).__name__)) + b"\n")
-        report.flush()
+        tell(report, ChildReady(str(problem) or type(problem).__name__))
         os._exit(1)
     # Not before: while C++ loads, Python handles no signal, and the default ends the process at once.
     signal.signal(signal.SIGTERM, lambda _signal, _frame: _end(config))
-    report.write(msgspec.json.encode(ChildReady()) + b"\n")
-    report.flush()
+    tell(report, ChildReady())
     while server is not None:
         signal.pause()
 

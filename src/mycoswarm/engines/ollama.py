@@ -12,18 +12,19 @@ import msgspec
 
 from mycoswarm.core.chat import ChatRequest, Delta, Usage
 from mycoswarm.core.embed import Embedding, EmbedRequest, pack
-from mycoswarm.core.errors import EngineFailed, MycoError, Refused, UnknownModel
+from mycoswarm.core.errors import ContextTooLong, EngineFailed, MycoError, Refused, UnknownModel
 from mycoswarm.core.hardware import EngineKind
 from mycoswarm.core.ids import EngineId, ModelName
 from mycoswarm.core.model import Abilities, ModelOffer, Progress, Speed
 from mycoswarm.engines import probe
 from mycoswarm.engines.engine import Health
-from mycoswarm.engines.failure import from_reply
+from mycoswarm.engines.failure import from_reply, told_in_numbers
 from mycoswarm.engines.local_http import HEALTH, STREAM, LocalHttp, read
 from mycoswarm.engines.names import looks_like_embedder, parse_size
 from mycoswarm.engines.ollama_request import chat_body
 from mycoswarm.engines.ollama_stream import OllamaStream
 from mycoswarm.engines.openai_chat import broken
+from mycoswarm.engines.prompt_size import estimate_tokens
 from mycoswarm.engines.stream import Deltas
 from mycoswarm.engines.toolcalls.serve import serve
 
@@ -33,6 +34,7 @@ _log = logging.getLogger(__name__)
 class _Details(msgspec.Struct):
     parameter_size: str = ""
     quantization_level: str = ""
+    family: str = ""
 
 
 class _Tag(msgspec.Struct):
@@ -147,6 +149,7 @@ class Ollama:
         return self._shown[key]
 
     def _offer(self, tag: _Tag, show: _Show) -> ModelOffer:
+        can = _can(tag.name, show)
         info = show.model_info or {}
         running = self._running.get(tag.name)
         trained = info.get(f"{info.get('general.architecture')}.context_length")
@@ -160,9 +163,11 @@ class Ollama:
             size=tag.size or None,
             parameters=_count(info.get("general.parameter_count")) or parse_size(tag.details.parameter_size),
             quantization=tag.details.quantization_level or None,
+            family=tag.details.family or None,
+            dimensions=_count(info.get(f"{info.get('general.architecture')}.embedding_length")) if can.embed else None,
             context=served or min(self._context, _count(trained) or self._context),
             needs=running.size if running and running.size else None,
-            abilities=_can(tag.name, show),
+            abilities=can,
             speed=self._speeds.get(tag.name),
         )
 
@@ -188,7 +193,8 @@ class Ollama:
 
     async def _answer(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
         deltas = Deltas(request.id, request.model, str(self.id))
-        body = chat_body(request, self._context_of(request.model))
+        context = self._context_of(request.model)
+        body = chat_body(request, context, thinks=self._thinks(request.model))
         try:
             async with aclosing(self._stream(request.model, body, deltas)) as answer:
                 async for delta in answer:
@@ -196,13 +202,15 @@ class Ollama:
                         learned = probe.learn(self._speeds.get(request.model), delta, hidden_cache=True)
                         self._speeds |= {request.model: learned} if learned else {}
                     yield delta
+        except ContextTooLong as problem:
+            raise told_in_numbers(problem, estimate_tokens(request), context) from problem
         except EngineFailed as problem:
             if not deltas.said:
                 raise
             yield deltas.error(problem)
 
     async def _stream(self, model: str, body: dict[str, Any], deltas: Deltas) -> AsyncGenerator[Delta, None]:
-        url = self.url + "/api/chat"
+        url = self.url + ("/api/generate" if "raw" in body else "/api/chat")
         try:
             async with self._http.session.post(
                 url, data=msgspec.json.encode(body), timeout=STREAM, allow_redirects=False
@@ -228,6 +236,8 @@ class Ollama:
         body: dict[str, object] = {"model": request.model, "input": list(request.texts), "truncate": request.truncate}
         if request.dimensions is not None:
             body["dimensions"] = request.dimensions
+        if request.keep is not None:
+            body["keep_alive"] = -1 if request.keep < 0 else request.keep
         answer = await self._http.json("POST", "/api/embed", body, model=request.model, limits=STREAM)
         rows: _Embeddings = read(answer, _Embeddings, self.url)
         if len(rows.embeddings) != len(request.texts):
@@ -259,6 +269,11 @@ class Ollama:
             await self._show(await self._require(model))
         shown = next(show for key, show in reversed(self._shown.items()) if key.startswith(f"{model} "))
         return _can(model, shown)
+
+    def _thinks(self, model: str) -> bool:
+        """Where nobody has looked yet, it may."""
+        shown = [show for key, show in self._shown.items() if key.startswith(f"{model} ")]
+        return not shown or shown[-1].capabilities is None or "thinking" in shown[-1].capabilities
 
     async def _require(self, model: str) -> _Tag:
         if is_cloud(model):

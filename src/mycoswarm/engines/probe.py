@@ -14,16 +14,18 @@ _EFFICIENCY = 0.4
 _PREFILL_PER_DECODE = 4.0
 """Prompt tokens are computed in batches; on CPUs that gives about this factor, on GPUs far more."""
 
-_TEXT = (
+TEXT = (
     "The old lighthouse stood at the edge of the cliff, and every evening the keeper climbed its hundred and ten steps "
     "to light the lamp. Ships far out at sea knew its rhythm: two short flashes, then one long, then darkness for as "
     "long as a slow breath. In winter, when the storms came from the north and the spray froze on the railing, he "
     "stayed beside the lamp all night, reading the same three books and listening to the wind in the iron. "
 )
+"""About 90 tokens of plain English."""
+
 PROBE = ChatRequest(
     model="",
     # Its own system message, so that it leaves no prefix behind that real conversations share.
-    messages=(message("system", "Read."), message("user", _TEXT + "What did the keeper do in winter?")),
+    messages=(message("system", "Read."), message("user", TEXT + "What did the keeper do in winter?")),
     sampling=Sampling(temperature=0.0, seed=1),
     max_tokens=24,
 )
@@ -61,6 +63,19 @@ def learn(known: Speed | None, usage: Usage, load: float | None = None, *, hidde
         load=rate,
         samples=measured.samples + (prefill is not None or decode is not None),
     )
+
+
+def learn_vectors(known: Speed | None, tokens: int, seconds: float, load: float | None = None) -> Speed | None:
+    """As `learn`, of texts that were turned into vectors; a model that only does that decodes nothing, so both rates
+    are the one."""
+    rate = _rate(tokens, seconds * 1000, _MIN_PREFILL_TOKENS)
+    if rate is None:
+        return known
+    load = load if load is not None else (known.load if known else None)
+    if known is None or not known.measured:
+        return Speed(rate, rate, load, 1)
+    blended = _blend(known.prefill, rate)
+    return Speed(blended, blended, load, known.samples + 1)
 
 
 def _rate(tokens: int, milliseconds: float | None, least: int) -> float | None:

@@ -145,10 +145,12 @@ def choose(
         named(pin, nodes)
     wanted = [place for place in everything if same_model(model, place.offer.name)]
     alias = "" if wanted else _alias(model, needed, policy)
-    if alias:
+    # Those who ask for text are not told of the embedders that every node has: they have no model yet.
+    known = everything if needed.ability == "embed" else tuple(one for one in everything if one.offer.abilities.chat)
+    if alias and known:
         wanted = list(everything)
     if not wanted:
-        raise _nothing(model, everything, nodes)
+        raise _nothing(model, known, nodes)
     fitting: list[tuple[Place, Terms]] = []
     rejected: list[Candidate] = []
     for place in wanted:

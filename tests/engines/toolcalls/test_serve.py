@@ -15,6 +15,7 @@ from mycoswarm.core.chat import (
     FinishReason,
     Note,
     ResponseFormat,
+    Sampling,
     Start,
     Text,
     Thinking,
@@ -167,6 +168,14 @@ async def test_constraint() -> None:
         (0, '{"city":"Paris"}'),
         "tool_calls",
     ]
+
+
+async def test_stop_strings_are_looked_for_in_the_answer_and_not_in_its_wrapping() -> None:
+    engine = Engine(Text('{"answer": "one\\'), Text('ntwo", "'), Text('"}'))
+    deltas = await collect(engine, SCHEMA, sampling=Sampling(stop=("\ntw", '"')))
+    assert shape(deltas) == ["one", "stop"]
+    assert [delta.stop for delta in deltas if isinstance(delta, Finish)] == ["\ntw"]
+    assert engine.asked[0].sampling.stop == ()
 
 
 async def test_a_model_that_can_do_neither() -> None:
