@@ -295,14 +295,13 @@ class LlamaCpp:
         file = await self._file(request.model)
         request = preset.apply(file.preset, request)
         self._check(request, file)
-        request = prepared(request, file.abilities)
         loaded = await self._ensure(file)
 
         async def post(path: str, body: object) -> dict[str, Any]:
             return await self._post(loaded, path, body, _QUICK)
 
         with self._using(loaded):
-            return await count_prompt(post, request)
+            return await count_prompt(post, prepared(request, file.abilities))
 
     async def close(self) -> None:
         self._closed = True

@@ -41,8 +41,9 @@ def constrained(request: ChatRequest) -> ChatRequest:
         tool_choice=ToolChoice(),
         parallel_tools=None,
         response_format=ResponseFormat("json_schema", _answer_schema(request, tools, several)),
-        # It would speak of wrapped text and not of what is delivered.
+        # Both would speak of wrapped text and not of what is delivered; stop strings are looked for behind `unwrap`.
         logprobs=None,
+        sampling=msgspec.structs.replace(request.sampling, stop=()),
     )
 
 

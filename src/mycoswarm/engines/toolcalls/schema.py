@@ -147,7 +147,7 @@ def _typed(value: Any, schema: Schema, root: Schema, path: str) -> Any:
         if _is(value, name):
             return _FITTERS[name](value, schema, root, path)
     problem: Mismatch | None = None
-    # A text that says null is null rather than those four letters, where null may be.
+    # A text that says null is null where null may be; where text may be too, it stays text.
     if "null" in wanted and isinstance(value, str) and value.strip().lower() in _NULL:
         return None
     for name in wanted:

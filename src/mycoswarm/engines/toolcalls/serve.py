@@ -22,6 +22,7 @@ from mycoswarm.core.chat import (
     Usage,
 )
 from mycoswarm.core.model import Abilities
+from mycoswarm.engines.stops import Stops
 from mycoswarm.engines.toolcalls.constrain import answers_raw, constrained
 from mycoswarm.engines.toolcalls.native import Native
 from mycoswarm.engines.toolcalls.recognise import Piece, Recogniser, Said, Thought
@@ -81,6 +82,7 @@ class Answer:
             else Recogniser(toolbox, thinks=abilities.thinking)
         )
         self._native = Native(toolbox)
+        self._stops = Stops(request.sampling.stop if chosen == "constrained" else ())
         self._seq = self._offset = self._calls = 0
         self._finished = False
 
@@ -101,6 +103,7 @@ class Answer:
                 # What was held back is part of the answer all the same; half a call is not.
                 yield from self._natives(last=True, cut=True)
                 yield from self._pieces(self._text.end(cut=True))
+                yield from self._say(self._stops.end())
                 yield self._next(delta)
             case Start() | Thinking() | Logprobs() | Usage() | Note():
                 yield self._next(delta)
@@ -109,6 +112,10 @@ class Answer:
         cut = finish.reason in ("length", "cancelled")
         yield from self._natives(last=True, cut=cut)
         yield from self._pieces(self._text.end(cut=cut))
+        yield from self._say(self._stops.end())
+        if self._stops.met is not None:
+            yield self._next(msgspec.structs.replace(finish, reason="stop", stop=self._stops.met))
+            return
         reason = finish.reason
         if self._calls and reason == "stop":
             reason = "tool_calls"
@@ -124,12 +131,17 @@ class Answer:
         for piece in pieces:
             match piece:
                 case Said(text):
-                    offset, self._offset = self._offset, self._offset + len(text.encode())
-                    yield self._next(Text(text, offset))
+                    # Behind a stop string nothing more is said; the engine writes its JSON to the end all the same.
+                    yield from self._say(self._stops.feed(text))
                 case Thought(text):
                     yield self._next(Thinking(text))
                 case Call() | Hopeless():
                     yield from self._result(piece)
+
+    def _say(self, text: str) -> Iterator[Delta]:
+        if text:
+            offset, self._offset = self._offset, self._offset + len(text.encode())
+            yield self._next(Text(text, offset))
 
     def _result(self, result: Call | Hopeless, call_id: str = "") -> Iterator[Delta]:
         match result:
