@@ -27,6 +27,26 @@ _DENIED = frozenset(
         "n_discard",
         "return_tokens",
         "post_sampling_probs",
+        "n_probs",
+        "n_cmpl",
+        "n_cache_reuse",
+        "response_fields",
+        "return_progress",
+        "return_token_ids",
+        "prompt_logprobs",
+        "verbose",
+        "chat_format",
+        "chat_template",
+        "reasoning_format",
+        "parse_tool_calls",
+        "best_of",
+        "use_beam_search",
+        "echo",
+        "priority",
+        "request_id",
+        "kv_transfer_params",
+        "draft_model",
+        "ttl",
         "model",
         "messages",
         "stream",
@@ -41,7 +61,8 @@ _DENIED = frozenset(
         "metadata",
     }
 )
-"""Never forwarded: they reach into the engine's slots and files, or the canonical request already says them."""
+"""Never forwarded: they reach into the engine's slots, queue and files, they change the shape of its reply, or the
+canonical request already says them."""
 
 
 def chat_body(request: ChatRequest, model: str) -> dict[str, Any]:
