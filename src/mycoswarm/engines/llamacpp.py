@@ -35,7 +35,7 @@ from mycoswarm.core.ids import EngineId, ModelName
 from mycoswarm.core.model import ModelOffer, ModelState, Progress, Speed
 from mycoswarm.core.tasks import TaskGroup
 from mycoswarm.egress import unix_session
-from mycoswarm.engines import probe
+from mycoswarm.engines import preset, probe
 from mycoswarm.engines.back_off import BackOff
 from mycoswarm.engines.child import Child
 from mycoswarm.engines.engine import Health
@@ -187,6 +187,7 @@ class LlamaCpp:
             size=file.size,
             parameters=file.parameters,
             quantization=file.quantization,
+            family=file.family,
             context=self._context_of(file),
             needs=known.needs or self._fit(file, available).needs,
             abilities=file.abilities,
@@ -221,6 +222,7 @@ class LlamaCpp:
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
         file = await self._file(request.model)
+        request = preset.apply(file.preset, request)
         self._check(request, file)
         loaded = await self._ensure(file)
         with self._using(loaded, request.keep):
@@ -269,7 +271,9 @@ class LlamaCpp:
         loaded = self._loaded.get(request.model)
         if loaded is None:
             return None
-        body = chat_body(request, request.model)
+        # Not the loaded one's: what goes with a file can change while it is in memory.
+        file = await self._file(request.model)
+        body = chat_body(preset.apply(file.preset, request), request.model)
         with self._using(loaded):
             rendered = await self._post(loaded, "/apply-template", {"messages": body["messages"]}, _QUICK)
             wanted = {"content": rendered.get("prompt", ""), "add_special": True, "parse_special": True}

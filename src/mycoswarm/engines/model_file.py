@@ -7,6 +7,7 @@ from typing import Protocol
 import msgspec
 
 from mycoswarm.core.model import Abilities
+from mycoswarm.core.preset import Preset
 
 
 class Geometry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -29,6 +30,7 @@ class ModelFile(msgspec.Struct, frozen=True, omit_defaults=True):
     stamp: modification time in ns at which `digest` was true; a file with another one is hashed again before use.
     context: tokens it was trained for. template: it can render a chat.
     pooled: an embedding model says itself how its tokens' vectors become one; False takes their mean.
+    family: its architecture. preset: what its owner gave it beside the file.
     damaged: one sentence why it cannot be used; such a file is listed, so that its owner hears of it. mend: what to do.
     """
 
@@ -45,6 +47,8 @@ class ModelFile(msgspec.Struct, frozen=True, omit_defaults=True):
     instruct: bool = True
     abilities: Abilities = Abilities()
     pooled: bool = True
+    family: str | None = None
+    preset: Preset | None = None
     damaged: str = ""
     mend: str = ""
 

@@ -40,7 +40,10 @@ _THINKING_SIGNS = ("<think>", "enable_thinking", "reasoning_content", "<|channel
 
 
 class Description(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a header says. context: tokens the model was trained for; licence: as its author states it."""
+    """What a header says. context: tokens the model was trained for; licence: as its author states it.
+
+    family: its architecture.
+    """
 
     parameters: int
     quantization: str | None = None
@@ -50,6 +53,7 @@ class Description(msgspec.Struct, frozen=True, omit_defaults=True):
     abilities: Abilities = Abilities()
     pooled: bool = True
     licence: str | None = None
+    family: str | None = None
 
 
 def describe(header: Header) -> Description:
@@ -77,6 +81,7 @@ def describe(header: Header) -> Description:
         abilities=abilities,
         pooled=pooled or not embeds,
         licence=licence if isinstance(licence, str) else None,
+        family=architecture if isinstance(architecture, str) else None,
     )
 
 
