@@ -1,13 +1,19 @@
 """The official Python client of OpenAI, unchanged, against a real node with the starter model."""
 
 import base64
+import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
 import openai
 import pytest
-from openai.types.chat import ChatCompletionMessageParam
+from openai.types.chat import (
+    ChatCompletionMessageFunctionToolCall,
+    ChatCompletionMessageParam,
+    ChatCompletionToolParam,
+)
+from openai.types.responses import FunctionToolParam
 from pydantic import BaseModel
 
 from mycoswarm.core.embed import unpack
@@ -117,6 +123,81 @@ def test_an_answer_of_a_wanted_shape(client: openai.OpenAI) -> None:
         temperature=0,
     )
     assert isinstance(answer.choices[0].message.parsed, Animal)
+
+
+# Tools
+
+
+WEATHER: ChatCompletionToolParam = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "description": "The weather in a city.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+WEATHER_FLAT: FunctionToolParam = {
+    "type": "function",
+    "name": "weather",
+    "description": "The weather in a city.",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    "strict": True,
+}
+
+
+def test_a_tool_is_called_and_its_result_heard(client: openai.OpenAI) -> None:
+    messages: list[ChatCompletionMessageParam] = [{"role": "user", "content": "What is the weather in Bonn?"}]
+    asked: dict[str, Any] = {"model": "auto", "tools": [WEATHER], "temperature": 0, "max_tokens": 60}
+    choice = client.chat.completions.create(messages=messages, tool_choice="required", **asked).choices[0]
+    assert choice.finish_reason == "tool_calls"
+    assert choice.message.tool_calls
+    call = choice.message.tool_calls[0]
+    assert isinstance(call, ChatCompletionMessageFunctionToolCall)
+    assert call.function.name == "weather"
+    assert isinstance(json.loads(call.function.arguments)["city"], str)
+    messages.append({"role": "assistant", "tool_calls": [call.model_dump()]})  # pyright: ignore[reportArgumentType]
+    messages.append({"role": "tool", "tool_call_id": call.id, "content": "It rains."})
+    last = client.chat.completions.create(messages=messages, tool_choice="none", **asked).choices[0]
+    assert last.message.content
+    assert not last.message.tool_calls
+
+
+def test_a_call_streams_in_pieces_that_make_the_whole(client: openai.OpenAI) -> None:
+    with client.chat.completions.stream(
+        model="auto",
+        messages=[{"role": "user", "content": "What is the weather in Bonn?"}],
+        tools=[WEATHER],
+        tool_choice={"type": "function", "function": {"name": "weather"}},
+        temperature=0,
+        max_tokens=60,
+    ) as stream:
+        pieces = [event.arguments_delta for event in stream if event.type == "tool_calls.function.arguments.delta"]
+        calls = stream.get_final_completion().choices[0].message.tool_calls
+    assert calls
+    assert "".join(pieces) == calls[0].function.arguments
+
+
+def test_a_response_calls_a_tool(client: openai.OpenAI) -> None:
+    with client.responses.stream(
+        model="auto",
+        input="What is the weather in Bonn?",
+        tools=[WEATHER_FLAT],
+        tool_choice="required",
+        temperature=0,
+        max_output_tokens=60,
+    ) as stream:
+        pieces = [event.delta for event in stream if event.type == "response.function_call_arguments.delta"]
+        final = stream.get_final_response()
+    call = final.output[-1]
+    assert call.type == "function_call"
+    assert (call.name, call.arguments) == ("weather", "".join(pieces))
+    history: Any = [
+        {"role": "user", "content": "What is the weather in Bonn?"},
+        *(item.model_dump(exclude_none=True) for item in final.output),
+        {"type": "function_call_output", "call_id": call.call_id, "output": "It rains."},
+    ]
+    last = client.responses.create(model="auto", input=history, temperature=0, max_output_tokens=60)
+    assert last.output_text
 
 
 # Completions
