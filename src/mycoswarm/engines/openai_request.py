@@ -48,7 +48,17 @@ _REPLY = {
     "timings_per_token",
     "verbose",
 }
-_COST = {"best_of", "data_parallel_rank", "ignore_eos", "n_cmpl", "priority", "request_id", "use_beam_search"}
+_COST = {
+    "best_of",
+    "data_parallel_rank",
+    "draft_model",
+    "ignore_eos",
+    "n_cmpl",
+    "priority",
+    "request_id",
+    "ttl",
+    "use_beam_search",
+}
 _SAID = {
     "functions",
     "function_call",

@@ -13,11 +13,10 @@ from mycoswarm.api.choices import MOST
 from mycoswarm.api.dialect import Arrival, Asked
 from mycoswarm.api.openai import parts, tools
 from mycoswarm.api.openai.chat_reply import ChunkWriter, Collector
-from mycoswarm.api.openai.fields import VENDOR_ONLY, Limit, SamplingFields, StreamOptions
+from mycoswarm.api.openai.fields import Limit, SamplingFields, StreamOptions
 from mycoswarm.api.openai.reading import read_body, refused, unknown_fields
 from mycoswarm.core.chat import (
     ChatRequest,
-    ImagePart,
     Message,
     Part,
     Role,
@@ -136,7 +135,7 @@ def read(arrival: Arrival) -> Asked:
         model=asked.model or "auto",
         messages=conversation(asked.messages),
         sampling=asked.sampling(tools.stops(asked.stop)),
-        max_tokens=tools.limit(limit, "max_tokens"),
+        max_tokens=tools.limit(limit),
         tools=offered,
         tool_choice=choice,
         response_format=tools.response_format(asked.response_format, "response_format"),
@@ -146,10 +145,10 @@ def read(arrival: Arrival) -> Asked:
         effort=effort,
         session=asked.prompt_cache_key or arrival.session,
         dialect="openai",
-        extra={name: value for name, value in extra.items() if name not in VENDOR_ONLY},
+        extra=extra,
         why=arrival.why,
     )
-    count = tools.answers(asked.n, MOST)
+    count = asked.n or 1
     if not asked.stream:
         return Asked(request, None, Collector(arrival.id, arrival.created, legacy=legacy), count)
     include_usage = bool(asked.stream_options and asked.stream_options.include_usage)
@@ -236,7 +235,7 @@ def _result(call: str, content: Iterable[Part], at: str) -> ToolResultPart:
         match part:
             case TextPart(piece):
                 text.append(piece)
-            case ImagePart() | _:
+            case _:
                 raise refused(f"{at}.content", "the result of a tool is text", "send the image as the user's")
     return ToolResultPart(call, "".join(text))
 

@@ -13,7 +13,7 @@ from msgspec import Meta
 from mycoswarm.api.choices import MOST
 from mycoswarm.api.dialect import Arrival, Asked
 from mycoswarm.api.openai import tools
-from mycoswarm.api.openai.fields import VENDOR_ONLY, Limit, SamplingFields, StreamOptions
+from mycoswarm.api.openai.fields import Limit, SamplingFields, StreamOptions
 from mycoswarm.api.openai.reading import no_token_ids, read_body, refused, unknown_fields
 from mycoswarm.api.openai.shape import (
     DONE,
@@ -70,7 +70,7 @@ def read(arrival: Arrival) -> Asked:
     asked = read_body(arrival.body, _decoder)
     extra = unknown_fields(arrival.body, CompletionBody)
     prompts = (asked.prompt,) if isinstance(asked.prompt, str) else tuple(asked.prompt)
-    count = tools.answers(asked.n, MOST)
+    count = asked.n or 1
     _refuse(asked, count, len(prompts))
     request = ChatRequest(
         id=arrival.id,
@@ -78,11 +78,11 @@ def read(arrival: Arrival) -> Asked:
         messages=(),
         prompt=prompts[0],
         sampling=asked.sampling(tools.stops(asked.stop)),
-        max_tokens=DEFAULT_TOKENS if asked.max_tokens is None else tools.limit(asked.max_tokens, "max_tokens"),
+        max_tokens=DEFAULT_TOKENS if asked.max_tokens is None else tools.limit(asked.max_tokens),
         logprobs=asked.logprobs,
         session=arrival.session,
         dialect="openai",
-        extra={name: value for name, value in extra.items() if name not in VENDOR_ONLY},
+        extra=extra,
         why=arrival.why,
     )
     several = prompts if len(prompts) > 1 else ()

@@ -18,6 +18,8 @@ Limit = Annotated[int, Meta(ge=1)]
 VENDOR_ONLY = frozenset(
     {
         "audio",
+        "client_metadata",
+        "context_management",
         "metadata",
         "modalities",
         "moderation",

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from mycoswarm.api.openai.fields import VENDOR_ONLY
 from mycoswarm.api.routes import decode_body
 from mycoswarm.core.errors import InvalidRequest
 
@@ -46,7 +47,7 @@ def read_body(body: bytes, decoder: msgspec.json.Decoder[_T]) -> _T:
 
 
 def unknown_fields(body: bytes, kind: type[msgspec.Struct]) -> dict[str, Any]:
-    """The fields of a body that `kind` does not have, for engines that may know them.
+    """The fields of a body that `kind` does not have, for engines that may know them; none that only a vendor acts on.
 
     `body` has been read as a `kind` before, so it is an object; what stands in its unknown fields was only skipped.
     """
@@ -55,7 +56,7 @@ def unknown_fields(body: bytes, kind: type[msgspec.Struct]) -> dict[str, Any]:
         return {
             name: msgspec.json.decode(value)
             for name, value in _fields.decode(body).items()
-            if name not in known and bytes(value) != b"null"
+            if name not in known and name not in VENDOR_ONLY and bytes(value) != b"null"
         }
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise InvalidRequest(f"the body is not JSON: {problem}", "send a JSON object", code="invalid_json") from None

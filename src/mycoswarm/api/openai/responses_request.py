@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from mycoswarm.api.dialect import Arrival, Asked
 from mycoswarm.api.openai import parts, tools
-from mycoswarm.api.openai.fields import VENDOR_ONLY, Limit, SamplingFields
+from mycoswarm.api.openai.fields import Limit, SamplingFields
 from mycoswarm.api.openai.reading import convert, read_body, refused, unknown_fields
 from mycoswarm.api.openai.responses_reply import Collector, EventWriter, Telling
 from mycoswarm.api.openai.responses_tools import Offered, offered
@@ -122,7 +122,7 @@ def read(arrival: Arrival) -> Asked:
         model=asked.model or "auto",
         messages=_conversation(asked, kinds),
         sampling=asked.sampling(),
-        max_tokens=tools.limit(asked.max_output_tokens, "max_output_tokens"),
+        max_tokens=tools.limit(asked.max_output_tokens),
         tools=usable,
         tool_choice=choice,
         response_format=tools.response_format(asked.text.format if asked.text else None, "text.format"),
@@ -132,7 +132,7 @@ def read(arrival: Arrival) -> Asked:
         effort=effort,
         session=asked.prompt_cache_key or arrival.session,
         dialect="openai",
-        extra={name: value for name, value in extra.items() if name not in VENDOR_ONLY},
+        extra=extra,
         why=arrival.why,
     )
     telling = Telling(

@@ -7,14 +7,16 @@ taken in either place.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from mycoswarm.api.openai.reading import refused
 from mycoswarm.core.chat import Effort, ResponseFormat, Tool, ToolChoice
 
 MOST_TOOLS = 512
 """Every one is read by the model before the first word; more is a mistake."""
 
+MOST_STOPS = 16
+"""Four is their limit; programs made for local engines send more, and each is looked for at every token."""
+
+_MOST_TOKENS = 2**31 - 1
 _EFFORTS: Mapping[str, Effort] = {
     "minimal": "low",
     "low": "low",
@@ -23,14 +25,6 @@ _EFFORTS: Mapping[str, Effort] = {
     "xhigh": "high",
     "max": "high",
 }
-
-
-class FunctionTool(msgspec.Struct, frozen=True):
-    """A function as both endpoints describe it."""
-
-    name: str
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
 
 
 def functions(tools: Sequence[Mapping[str, Any]] | None, at: str = "tools") -> tuple[Tool, ...]:
@@ -149,23 +143,6 @@ def stops(given: str | Sequence[str] | None) -> tuple[str, ...]:
     return tuple(one for one in listed if one)
 
 
-MOST_STOPS = 16
-"""Four is their limit; programs made for local engines send more, and each is looked for at every token."""
-
-
-def limit(given: int | None, at: str) -> int | None:
+def limit(given: int | None) -> int | None:
     """How many tokens an answer may have: more than any context is as good as any."""
-    if given is not None and given < 1:
-        raise refused(at, f"`{at}` must be at least 1", "leave it out for as many as fit", "integer_below_min_value")
     return None if given is None else min(given, _MOST_TOKENS)
-
-
-_MOST_TOKENS = 2**31 - 1
-
-
-def answers(given: int | None, most: int) -> int:
-    """How many answers are wanted."""
-    wanted = 1 if given is None else given
-    if not 1 <= wanted <= most:
-        raise refused("n", f"`n` is {wanted}; 1 to {most} answers are given to one request", "ask for fewer")
-    return wanted
