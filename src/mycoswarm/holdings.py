@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from mycoswarm.core.chat import ChatRequest, message
-from mycoswarm.core.errors import Busy, InvalidRequest, PeerLost, UnknownModel
+from mycoswarm.core.errors import InvalidRequest, PeerLost, UnknownModel
 from mycoswarm.core.ids import EngineId
 from mycoswarm.core.model import Progress
 from mycoswarm.core.placement import Placement
@@ -106,7 +106,7 @@ class Holdings:
         return place
 
     async def unload(self, name: str) -> None:
-        """Take it out of memory wherever it is. Raises UnknownModel; Busy where it is answering."""
+        """Take it out of memory wherever it is. An answer under way is not ended. Raises UnknownModel."""
         self._meant(name)
         for place in self._named(name):
             if place.offer.state not in ("loaded", "loading"):
@@ -188,15 +188,19 @@ class Holdings:
 
     async def _load_here(self, held: Held) -> None:
         engine = self._engine(held.engine)
-        async for _ in engine.load(held.model):
+        async for _ in engine.load(held.model, held.keep):
             pass
         await self._changed()
 
     async def _unload_here(self, held: Held) -> None:
-        for queue in self._executor.queues():
-            if (queue.engine, queue.model) == (held.engine, held.model) and queue.running:
-                raise Busy(f"{held.model} is answering", "it can leave memory when it is done", retry_after=5.0)
-        await self._engine(held.engine).unload(held.model)
+        key = (held.engine, held.model)
+        engine = self._engine(held.engine)
+        if any(queue.running for queue in self._executor.queues() if (queue.engine, queue.model) == key):
+            # It must not end somebody's answer: it goes when that is over.
+            async for _ in engine.load(held.model, 0.0):
+                pass
+        else:
+            await engine.unload(held.model)
         await self._changed()
 
     async def _create_here(self, recipe: Recipe) -> AsyncGenerator[Progress, None]:

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from mycoswarm import __version__
-from mycoswarm.api import access, auth, dialects, membership, native
+from mycoswarm.api import access, auth, dialects, membership, model_list, native
 from mycoswarm.api.answering import refusing
 from mycoswarm.api.anthropic import routes as anthropic
 from mycoswarm.api.asgi import App, ClientGone, Receive, Scope, Send, read_body, send_response
@@ -33,16 +33,8 @@ def create_app(node: NodeService, token: str) -> App:
 
 def create_guarded(node: NodeService, guard: auth.Guard) -> App:
     """The application over `node` behind a guard."""
-    table = Table(
-        (
-            *native.routes(node),
-            *membership.routes(node),
-            *access.routes(node),
-            *openai.routes(node),
-            *anthropic.routes(node),
-            *ollama.routes(node),
-        )
-    )
+    parts = (native, membership, access, model_list, openai, anthropic, ollama)
+    table = Table(route for part in parts for route in part.routes(node))
     document = Route(
         method="GET",
         path="/schema",

@@ -42,18 +42,19 @@ _THINKING_SIGNS = ("<think>", "enable_thinking", "reasoning_content", "<|channel
 class Description(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a header says. context: tokens the model was trained for; licence: as its author states it.
 
-    family: its architecture.
+    family: its architecture. dimensions: of its hidden states, which are those of its vectors where it embeds.
     """
 
     parameters: int
     quantization: str | None = None
     context: int | None = None
+    family: str | None = None
+    dimensions: int | None = None
     geometry: Geometry | None = None
     template: bool = False
     abilities: Abilities = Abilities()
     pooled: bool = True
     licence: str | None = None
-    family: str | None = None
 
 
 def describe(header: Header) -> Description:
@@ -76,12 +77,13 @@ def describe(header: Header) -> Description:
         parameters=sum(tensor.elements for tensor in header.tensors),
         quantization=_quantization(header),
         context=context,
+        family=architecture if isinstance(architecture, str) else None,
+        dimensions=_number(header, f"{architecture}.embedding_length"),
         geometry=_geometry(header, str(architecture)),
         template="tokenizer.chat_template" in header.positions,
         abilities=abilities,
         pooled=pooled or not embeds,
         licence=licence if isinstance(licence, str) else None,
-        family=architecture if isinstance(architecture, str) else None,
     )
 
 

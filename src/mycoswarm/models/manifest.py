@@ -34,6 +34,7 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     instruct: bool = True
     abilities: Abilities = Abilities()
     family: str | None = None
+    dimensions: int | None = None
     pooled: bool = True
     preset: Preset | None = None
 
@@ -67,6 +68,7 @@ def make(
         instruct=instruct,
         abilities=said.abilities,
         family=said.family,
+        dimensions=said.dimensions,
         pooled=said.pooled,
         preset=preset,
     )
@@ -127,6 +129,7 @@ def model_file(home: Path, manifest: Manifest) -> ModelFile:
         abilities=manifest.abilities,
         pooled=manifest.pooled,
         family=manifest.family,
+        dimensions=manifest.dimensions,
         preset=manifest.preset,
     )
 

@@ -216,12 +216,13 @@ class ModelStore:
             parameters=said.parameters,
             quantization=said.quantization,
             context=said.context,
+            family=said.family,
+            dimensions=said.dimensions,
             geometry=said.geometry,
             template=said.template,
             instruct=said.template,
             abilities=said.abilities,
             pooled=said.pooled,
-            family=said.family,
         )
         self._own[path] = (stat.st_size, stat.st_mtime_ns, file)
         return file
