@@ -285,7 +285,7 @@ async def test_nothing_is_there(app: Any, path: str) -> None:
         ("GET", "/v1/chat/completions", "POST"),
         ("GET", "/swarm/v1/chat", "POST"),
         ("PUT", "/swarm/v1/node", "GET"),
-        ("HEAD", "/healthz", "GET"),
+        ("HEAD", "/swarm/v1/chat", "POST"),
         ("GET", "/swarm/v1/models/m", "DELETE"),
     ],
 )
@@ -293,6 +293,12 @@ async def test_a_wrong_method_names_the_right_one(app: Any, method: str, path: s
     exchange = await ask(app, method, path)
     assert (exchange.status, exchange.headers["allow"]) == (405, allow)
     assert allow in exchange.body.decode()
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/swarm/v1/node", "/v1/models", "/api/tags"])
+async def test_what_can_be_had_can_be_looked_for(app: Any, path: str) -> None:
+    exchange = await ask(app, "HEAD", path)
+    assert (exchange.status, exchange.headers["content-type"]) == (200, "application/json")
 
 
 # Who may
