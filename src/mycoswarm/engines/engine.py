@@ -46,8 +46,8 @@ class Engine(Protocol):
         """Everything it holds, with state, size and abilities as far as it tells."""
         ...
 
-    def load(self, model: str) -> AsyncIterator[Progress]:
-        """Bring `model` into memory. Does nothing when it is there."""
+    def load(self, model: str, keep: float | None = None) -> AsyncIterator[Progress]:
+        """Bring `model` into memory, where it is not there. keep: seconds that it then stays, as `ChatRequest.keep`."""
         ...
 
     async def unload(self, model: str) -> None:

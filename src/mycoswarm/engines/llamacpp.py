@@ -204,7 +204,7 @@ class LlamaCpp:
     def _guess(self, file: ModelFile) -> Speed | None:
         return None if self.bandwidth is None else probe.estimate(file.size, self.bandwidth)
 
-    async def load(self, model: str) -> AsyncIterator[Progress]:
+    async def load(self, model: str, keep: float | None = None) -> AsyncIterator[Progress]:
         file = await self._file(model)
         if model not in self._loaded:
             yield Progress("load", model, 0, file.size)
@@ -213,6 +213,9 @@ class LlamaCpp:
             if file.abilities.chat and (known.speed is None or not known.speed.measured):
                 yield Progress("probe", model, file.size, file.size)
                 await self._probe(loaded)
+        if (here := self._loaded.get(model)) is not None:
+            with self._using(here, keep):
+                pass
         yield Progress("done", model, file.size, file.size)
 
     async def unload(self, model: str) -> None:

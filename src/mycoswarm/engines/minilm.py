@@ -156,7 +156,7 @@ class MiniLM:
             ),
         )
 
-    async def load(self, model: str) -> AsyncIterator[Progress]:
+    async def load(self, model: str, keep: float | None = None) -> AsyncIterator[Progress]:
         self._require(model)
         if self._loaded is None:
             yield Progress("load", model)
@@ -164,6 +164,8 @@ class MiniLM:
             if self._speed is None or not self._speed.measured:
                 yield Progress("probe", model)
                 await self.embed(EmbedRequest(model, (probe.TEXT,)))
+        with self._using(keep):
+            pass
         yield Progress("done", model)
 
     async def unload(self, model: str) -> None:

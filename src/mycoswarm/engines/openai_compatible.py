@@ -177,7 +177,7 @@ class OpenAICompatible:
             speed=self._speeds.get(model.id),
         )
 
-    async def load(self, model: str) -> AsyncIterator[Progress]:
+    async def load(self, model: str, keep: float | None = None) -> AsyncIterator[Progress]:
         """Nothing to do: these servers load what they are asked for, or hold one model from their start."""
         await self._require(model)
         yield Progress("done", model)

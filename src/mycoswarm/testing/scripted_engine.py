@@ -72,7 +72,7 @@ class ScriptedEngine:
     async def models(self) -> tuple[ModelOffer, ...]:
         return self.offers
 
-    async def load(self, model: str) -> AsyncIterator[Progress]:
+    async def load(self, model: str, keep: float | None = None) -> AsyncIterator[Progress]:
         self._set_state(model, "loaded")
         yield Progress("done", model)
 
