@@ -295,6 +295,7 @@ class LlamaCpp:
         file = await self._file(request.model)
         request = preset.apply(file.preset, request)
         self._check(request, file)
+        request = prepared(request, file.abilities)
         loaded = await self._ensure(file)
 
         async def post(path: str, body: object) -> dict[str, Any]:
