@@ -14,7 +14,7 @@ from aiohttp import web
 class OpenAIServer:
     """models: the entries of /v1/models. extra: further GET paths and their JSON. headers: on every reply.
 
-    says: the deltas of every chat's answer, instead of `words` words. refusal: of every chat.
+    refusal: of every chat. says: the deltas of every chat's answer, instead of `words` words.
     """
 
     models: list[dict[str, Any]]

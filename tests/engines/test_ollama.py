@@ -17,6 +17,7 @@ from mycoswarm.core.chat import (
     Tool,
     ToolArgs,
     ToolCall,
+    ToolChoice,
     Usage,
 )
 from mycoswarm.core.chat import message as said
@@ -146,6 +147,17 @@ async def test_tools(double: OllamaDouble) -> None:
     assert (call.name, arguments.text) == ("look", '{"q":"gemma"}')
     assert isinstance(finish, Finish)
     assert finish.reason == "tool_calls"
+
+
+async def test_a_call_that_is_required_comes_by_schema(double: OllamaDouble) -> None:
+    tool = Tool("look", "looks", {"type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"]})
+    double.says = ('{"tool": "look", "arguments": {"q": "x"}}',)
+    asked = msgspec.structs.replace(ASK, model="qwen3:8b", tools=(tool,), tool_choice=ToolChoice("required"))
+    async with running(double) as engine:
+        deltas = await collect(engine, asked)
+    assert double.requests[-1][1]["format"]["properties"]["tool"] == {"const": "look"}
+    assert "tools" not in double.requests[-1][1]
+    assert [delta.text for delta in deltas if isinstance(delta, ToolArgs)] == ['{"q":"x"}']
 
 
 async def test_calls_that_ollama_left_in_the_text(double: OllamaDouble) -> None:

@@ -249,7 +249,8 @@ class Error(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", t
 
 
 class Note(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="note"):
-    """About the answer, not of it: kind "queue" | "loading" | "placement" | "resumed" | "retry"; `text` for people."""
+    """About the answer, not of it: kind "queue" | "loading" | "placement" | "resumed" | "retry" | "tool_call"; `text`
+    for people."""
 
     kind: str
     text: str = ""

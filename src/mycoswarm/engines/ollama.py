@@ -149,11 +149,11 @@ class Ollama:
         return self._shown[key]
 
     def _offer(self, tag: _Tag, show: _Show) -> ModelOffer:
-        can = _can(tag.name, show)
         info = show.model_info or {}
         running = self._running.get(tag.name)
         trained = info.get(f"{info.get('general.architecture')}.context_length")
         served = running.context_length if running else None
+        abilities = _can(tag.name, show)
         return ModelOffer(
             name=ModelName(tag.name),
             engine=self.id,
@@ -164,19 +164,19 @@ class Ollama:
             parameters=_count(info.get("general.parameter_count")) or parse_size(tag.details.parameter_size),
             quantization=tag.details.quantization_level or None,
             family=tag.details.family or None,
-            dimensions=_count(info.get(f"{info.get('general.architecture')}.embedding_length")) if can.embed else None,
+            dimensions=_count(info.get(f"{info.get('general.architecture')}.embedding_length"))
+            if abilities.embed
+            else None,
             context=served or min(self._context, _count(trained) or self._context),
             needs=running.size if running and running.size else None,
-            abilities=can,
+            abilities=abilities,
             speed=self._speeds.get(tag.name),
         )
 
-    async def load(self, model: str, keep: float | None = None) -> AsyncIterator[Progress]:
+    async def load(self, model: str) -> AsyncIterator[Progress]:
         tag = await self._require(model)
         yield Progress("load", model, 0, tag.size or None)
-        body: dict[str, object] = {"model": model, "options": {"num_ctx": self._context_of(model)}}
-        if keep is not None:
-            body["keep_alive"] = -1 if keep < 0 else keep
+        body = {"model": model, "options": {"num_ctx": self._context_of(model)}}
         await self._http.json("POST", "/api/generate", body | {"stream": False}, model=model, limits=STREAM)
         yield Progress("done", model, tag.size, tag.size or None)
 
@@ -189,6 +189,9 @@ class Ollama:
         if is_cloud(request.model):
             raise Refused(f"{request.model} runs on its vendor's machines, not on yours", "choose a local model")
         abilities = await self._abilities(request.model) if request.tools else Abilities()
+        if request.tool_choice.mode in ("required", "named"):
+            # Ollama has no word for it and would leave the choice to the model; a schema leaves none.
+            abilities = msgspec.structs.replace(abilities, tools=False)
         async with aclosing(serve(request, abilities, self._answer)) as answer:
             async for delta in answer:
                 yield delta
@@ -265,17 +268,17 @@ class Ollama:
                 return min(self._context, trained or self._context)
         return self._context
 
+    def _thinks(self, model: str) -> bool:
+        """Where nobody has looked yet, it may."""
+        shown = [show for key, show in self._shown.items() if key.startswith(f"{model} ")]
+        return not shown or shown[-1].capabilities is None or "thinking" in shown[-1].capabilities
+
     async def _abilities(self, model: str) -> Abilities:
         """What a model can do; asked only for a name that nobody has looked at yet."""
         if not any(key.startswith(f"{model} ") for key in self._shown):
             await self._show(await self._require(model))
         shown = next(show for key, show in reversed(self._shown.items()) if key.startswith(f"{model} "))
         return _can(model, shown)
-
-    def _thinks(self, model: str) -> bool:
-        """Where nobody has looked yet, it may."""
-        shown = [show for key, show in self._shown.items() if key.startswith(f"{model} ")]
-        return not shown or shown[-1].capabilities is None or "thinking" in shown[-1].capabilities
 
     async def _require(self, model: str) -> _Tag:
         if is_cloud(model):

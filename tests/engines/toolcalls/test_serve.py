@@ -199,3 +199,9 @@ async def test_leaving_closes_the_engines_answer() -> None:
     async with aclosing(serve(ASK, NATIVE, engine.chat)) as answer:
         await anext(answer)
     assert engine.closed
+
+
+def test_a_tool_that_is_named_is_the_only_one_and_required() -> None:
+    named = prepared(msgspec.structs.replace(ASK, tool_choice=ToolChoice("named", "get_time")), NATIVE)
+    assert [tool.name for tool in named.tools] == ["get_time"]
+    assert named.tool_choice == ToolChoice("required")

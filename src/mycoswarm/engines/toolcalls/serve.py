@@ -19,6 +19,7 @@ from mycoswarm.core.chat import (
     Thinking,
     ToolArgs,
     ToolCall,
+    ToolChoice,
     Usage,
 )
 from mycoswarm.core.model import Abilities
@@ -45,7 +46,12 @@ def _prepared(request: ChatRequest, chosen: Way) -> ChatRequest:
             return request
         case "native":
             # With a call required there is no answer that a schema could shape, and engines take one of the two.
-            return msgspec.structs.replace(request, response_format=ResponseFormat())
+            request = msgspec.structs.replace(request, response_format=ResponseFormat())
+            if request.tool_choice.mode != "named":
+                return request
+            # llama.cpp takes a name for "auto"; one tool that must be called is the same, and all understand it.
+            tools = tuple(tool for tool in request.tools if tool.name == request.tool_choice.name)
+            return msgspec.structs.replace(request, tools=tools, tool_choice=ToolChoice("required"))
         case "constrained":
             return constrained(request)
 
