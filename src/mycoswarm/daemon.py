@@ -25,7 +25,7 @@ import msgspec
 
 from mycoswarm import __version__
 from mycoswarm.client import settings_file
-from mycoswarm.core.errors import Fixable, InvalidRequest, MycoError, NotWritable, from_os_error
+from mycoswarm.core.errors import Fixable, MycoError, NotWritable, from_os_error
 from mycoswarm.core.paths import Paths, resolve
 from mycoswarm.core.settings import Settings
 from mycoswarm.core.tasks import TaskGroup
@@ -74,6 +74,7 @@ def _arguments() -> argparse.ArgumentParser:
     run.add_argument("--port", type=int)
     run.add_argument("--peer-port", type=int)
     run.add_argument("--listen")
+    run.add_argument("--ollama-port", type=int)
     run.add_argument("--announce")
     run.add_argument("--peer", dest="peers", action="append")
     run.add_argument("--private", action="store_true", help="for one command only: no peers, any free port")
@@ -90,12 +91,19 @@ def _detect() -> int:
 
 
 def _run(asked: argparse.Namespace) -> int:
-    flags = {key: getattr(asked, key) for key in ("name", "port", "peer_port", "listen", "announce", "peers")}
+    flags = {
+        key: getattr(asked, key) for key in ("name", "port", "peer_port", "listen", "ollama_port", "announce", "peers")
+    }
     if asked.private:
-        flags = {**flags, "announce": "no", "port": flags["port"] if flags["port"] is not None else 0}
+        flags = {
+            **flags,
+            "announce": "no",
+            "listen": "loopback",
+            "ollama_port": 0,
+            "port": flags["port"] if flags["port"] is not None else 0,
+        }
     paths = resolve()
     settings = settings_file.load(paths, flags).settings
-    _refuse_what_is_not_there_yet(settings)
     _make_directories(paths)
     with _lock(paths):
         from mycoswarm.telemetry import logs
@@ -107,19 +115,6 @@ def _run(asked: argparse.Namespace) -> int:
         # A full disk must not fill the terminal with a traceback for every line that could not be logged.
         logging.raiseExceptions = False
         return _loop(_serve(paths, settings, private=asked.private, keep=asked.keep))
-
-
-def _refuse_what_is_not_there_yet(settings: Settings) -> None:
-    """Rather than to serve loopback only and let the owner believe otherwise."""
-    if settings.listen == "lan":
-        raise InvalidRequest(
-            "`listen = lan` is not there yet: this version has no web certificate and no API keys",
-            "leave it at loopback",
-        )
-    if settings.ollama_port:
-        raise InvalidRequest(
-            "`ollama_port` is not there yet: this version does not speak Ollama's API", "leave it at 0"
-        )
 
 
 def _loop(work: Any) -> int:
@@ -181,33 +176,32 @@ async def _one_node(
 ) -> Settings | None:
     """A node until `ending` (None), or until it has a new key (the settings for its next life)."""
     from mycoswarm import serving
-    from mycoswarm.api.app import create_app
+    from mycoswarm.listeners import Listeners
     from mycoswarm.node import Node
     from mycoswarm.telemetry.process import give_back_memory
 
     renewing = asyncio.Event()
     serving.allow_descriptors()
     give_back_memory()
-    bound = serving.bind("127.0.0.1", settings.port, "port")
+    listeners = Listeners(settings)
     try:
         name = settings.name or _host_name()
         node = Node(paths, settings, name, private=private, ended=ending.set, renewed=renewing.set)
-        listener = serving.Listener(create_app(node, _token(paths)), bound)
-        node.port = listener.port
+        node.port = listeners.port
         await node.start()
     except BaseException:
-        bound.close()
+        await listeners.close(0.0)
         raise
     again = msgspec.structs.replace(
         settings,
-        port=listener.port,
+        port=listeners.port,
         peer_port=settings.peer_port if node.peer_port is None else node.peer_port,
     )
     watching = TaskGroup()
     try:
-        await listener.start()
-        _write_node_file(paths, node.id, listener.port, private=private)
-        _log.info("node %s (%s) on port %d, Python %s", node.id, __version__, listener.port, platform.python_version())
+        await listeners.start(node, _token(paths))
+        _write_node_file(paths, node.id, listeners.port, private=private)
+        _log.info("node %s (%s) on port %d, Python %s", node.id, __version__, listeners.port, platform.python_version())
         if private and not keep:
             watching.start(_until_unused(sys.stdin.fileno(), node, ending), "watch the command that started this node")
         # What start-up built lives as long as the process; the collector need not look at it again and again.
@@ -219,7 +213,7 @@ async def _one_node(
     finally:
         paths.node_file.unlink(missing_ok=True)
         await watching.close()
-        await listener.close(GRACE)
+        await listeners.close(GRACE)
         await node.close()
     return None if ending.is_set() else again
 

@@ -10,16 +10,20 @@ peer port ─▶ handlers below ────────────────
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, get_args
 
 import msgspec
 
 from mycoswarm import __version__
+from mycoswarm.access.ring import KeyRing
+from mycoswarm.access.store import KeyStore
+from mycoswarm.core.access import KeyBody, KeyRemoved, Keys, NewKey, WebCertificate
 from mycoswarm.core.chat import ChatRequest, Delta, encode_delta
-from mycoswarm.core.clock import SystemClock
+from mycoswarm.core.clock import Clock, SystemClock
 from mycoswarm.core.embed import Embedded, EmbedRequest
 from mycoswarm.core.errors import InvalidRequest, MycoError, NotFound, PeerLost, Refused
 from mycoswarm.core.hardware import EngineFound, EngineKind, Report, Role
@@ -29,6 +33,7 @@ from mycoswarm.core.model import Progress
 from mycoswarm.core.node import PROTOCOL, NodeRecord, NodeView, PeerState, SwarmInfo
 from mycoswarm.core.paths import Paths
 from mycoswarm.core.placement import Placement
+from mycoswarm.core.preset import Recipe
 from mycoswarm.core.settings import Settings
 from mycoswarm.core.task import Task
 from mycoswarm.core.tasks import TaskGroup, repeat
@@ -41,6 +46,7 @@ from mycoswarm.core.views import (
     Invitation,
     Joined,
     Left,
+    ModelDetail,
     ModelPlace,
     Models,
     ModelView,
@@ -58,11 +64,15 @@ from mycoswarm.engines.attached import Attached
 from mycoswarm.engines.find import addresses, build, configured, find
 from mycoswarm.engines.llamacpp import LlamaCpp
 from mycoswarm.engines.minilm import MiniLM
+from mycoswarm.fabric import webca, webcerts
 from mycoswarm.fabric.peer_app import PeerRequest
 from mycoswarm.fabric.service import Fabric
+from mycoswarm.fabric.webcerts import WebCertificates
+from mycoswarm.fabric.webstore import WebStore
 from mycoswarm.hardware import classify
 from mycoswarm.hardware import probe as hardware_probe
 from mycoswarm.hardware.detect import detect
+from mycoswarm.holdings import Holdings
 from mycoswarm.models import catalog
 from mycoswarm.models.store import ModelStore
 from mycoswarm.routing import homes
@@ -101,6 +111,17 @@ SLOTS: Mapping[EngineKind, int] = {
 Too few and they idle between answers; too many and the surplus waits in their own queue, where nobody can go first."""
 
 
+@dataclass(frozen=True)
+class Doors:
+    """What the LAN's listener needs of the node behind it."""
+
+    name: str
+    ring: KeyRing
+    web: WebCertificates
+    health: Health
+    clock: Clock
+
+
 class Node:
     """One node. `start`, then `close`; in between it is the API's NodeService.
 
@@ -135,12 +156,18 @@ class Node:
         self._not_let_in: MycoError | None = None
         self._changed = asyncio.Event()
         self.port = 0
+        self.lan_urls: Callable[[], tuple[str, ...]] = tuple
 
         self._store = _model_store(paths, settings)
         self._health = Health(self._clock)
         self._fabric = Fabric(paths, name, settings, self._record, self._clock, self._health)
         slots: dict[EngineKind, int] = {**SLOTS, "embedded": settings.slots}
         self._executor = Executor(self._fabric.id, name, self._clock, slots, self._changed.set)
+        self._ring = KeyRing(KeyStore(paths.keys_file), self._clock, self._health)
+        around = webcerts.Surroundings(
+            self._fabric.id, name, lambda: self._fabric.swarm, self._fabric.nodes, self._fabric.transport
+        )
+        self._web = WebCertificates(WebStore(paths.state), around, self._clock)
         self._book = TaskBook(self._clock)
         self._router = Router(
             self._fabric.id,
@@ -149,6 +176,15 @@ class Node:
             self._fabric.nodes,
             Policy(settings.prefer, settings.patience, settings.stand_in == "auto"),
             self._book,
+        )
+        self._holdings = Holdings(
+            self._fabric,
+            self._store,
+            self._executor,
+            self.models,
+            self._router.place,
+            lambda: self._attached.all,
+            self._tell,
         )
 
     @property
@@ -159,6 +195,11 @@ class Node:
     def peer_port(self) -> int | None:
         """None for a private node."""
         return self._fabric.peer_port
+
+    @property
+    def doors(self) -> Doors:
+        """For whoever opens this node to the LAN."""
+        return Doors(self._name, self._ring, self._web, self._health, self._clock)
 
     async def start(self) -> None:
         """Bind the peer port, look at the hardware and the engines, and keep the record true from now on.
@@ -171,6 +212,9 @@ class Node:
         self._fabric.add_handler("POST", COUNT_PATH, self._peer_count)
         self._fabric.add_handler("POST", PULL_PATH, self._peer_pull)
         self._fabric.add_handler("POST", REMOVE_PATH, self._peer_remove)
+        self._holdings.serve()
+        for (method, path), handler in self._web.handlers().items():
+            self._fabric.add_handler(method, path, handler)
         self._embedded = await _embedded(self._store, self._settings)
         where = addresses(self._settings.engines)
         minilm = MiniLM(
@@ -197,6 +241,7 @@ class Node:
             (self._publish, 0.0, "publishing this node's record"),
             (self._look, LOOK_ROUND, "looking at the engines"),
             (self._detect, DETECT_ROUND, "looking at the hardware"),
+            (self._web.step, webcerts.ROUND, "looking after the web certificate"),
         ):
             self._tasks.start(repeat(step, pause, name), name)
         code = self._settings.join or _read(self._paths.join_file)
@@ -214,6 +259,7 @@ class Node:
         """Say goodbye to peers and end every child. The user port is closed before this."""
         async with AsyncExitStack() as steps:
             # In reverse: each runs whatever became of the one before it.
+            steps.callback(self._ring.flush)
             steps.push_async_callback(self._attached.close)
             steps.push_async_callback(self._fabric.close)
             steps.push_async_callback(self._tasks.close)
@@ -233,6 +279,7 @@ class Node:
             swarm=fabric.swarm,
             nearby=fabric.nearby(),
             warnings=_said(self._health.problems()),
+            lan=self.lan_urls(),
         )
 
     def nodes(self) -> Nodes:
@@ -313,6 +360,24 @@ class Node:
         )
         return _decode(reply, Removed, target.name)
 
+    async def show_model(self, name: str) -> ModelDetail:
+        return await self._holdings.show(name)
+
+    async def load_model(self, name: str, keep: float | None) -> ModelPlace:
+        return await self._holdings.load(name, keep)
+
+    async def unload_model(self, name: str) -> None:
+        await self._holdings.unload(name)
+
+    def create_model(self, recipe: Recipe) -> AsyncGenerator[Progress, None]:
+        return self._holdings.create(recipe)
+
+    async def has_blob(self, digest: str) -> bool:
+        return await self._holdings.has_blob(digest)
+
+    async def put_blob(self, digest: str, pieces: AsyncIterator[bytes], size: int | None) -> None:
+        await self._holdings.put_blob(digest, pieces, size)
+
     async def invite(self, headless: bool, name: str, open_for: float) -> Invitation:
         self._not_private("invite")
         return await self._fabric.invite(headless, name, open_for)
@@ -367,6 +432,27 @@ class Node:
         self._renewed()
         return rotated
 
+    def keys(self) -> Keys:
+        return Keys(self._ring.all())
+
+    def add_key(self, body: KeyBody) -> NewKey:
+        return self._ring.add(body)
+
+    def remove_key(self, key: str) -> KeyRemoved:
+        return self._ring.remove(key)
+
+    async def certificate(self) -> WebCertificate:
+        authority = await self._web.authority()
+        shown = self._web.shown
+        return WebCertificate(
+            authority=webca.pem(authority),
+            fingerprint=webcerts.fingerprint(authority),
+            names=webca.names_of(shown.certificate) if shown is not None else (),
+            until=int(webca.validity(shown.certificate)[1]) if shown is not None else 0,
+            urls=self.lan_urls(),
+            problem=self._web.problem,
+        )
+
     def shut_down(self) -> None:
         self._ended()
 
@@ -400,16 +486,19 @@ class Node:
             async for step in steps:
                 if step.stage == "done":
                     # Before "done" goes out, so that whoever pulled can ask at once.
-                    await self._attached.ask()
-                    self._fabric.publish(self._record())
+                    await self._tell()
                 yield step
 
     async def _remove_here(self, name: str) -> Removed:
         await self._embedded.unload(name)
         freed = await asyncio.to_thread(self._store.remove, name)
-        await self._attached.ask()
-        self._fabric.publish(self._record())
+        await self._tell()
         return Removed(name, self.id, freed)
+
+    async def _tell(self) -> None:
+        """The models here have changed: now, not when the next change is gathered."""
+        await self._attached.ask(self._attached.all)
+        self._fabric.publish(self._record())
 
     def _with_model(self, name: str, node: str) -> NodeView:
         """The named node, else this one if it has the model, else the only other one that has it."""
@@ -435,6 +524,8 @@ class Node:
         health.source(self._own_problems)
         health.source(lambda: checks.members(self._fabric.nodes()))
         health.source(lambda: checks.theirs(self._fabric.nodes()))
+        health.source(self._ring.problems)
+        health.source(self._web.problems)
         process.watch(health)
         health.reading("mycoswarm_info", self._info)
         health.reading("mycoswarm_uptime_seconds", lambda: {(): round(self._clock.monotonic() - self._started, 1)})

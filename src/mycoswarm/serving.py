@@ -164,19 +164,14 @@ class HttpProtocol(HttpToolsProtocol):
             self._patience = None
 
 
-class Listener:
-    """One ASGI application on one bound socket.
+class Server:
+    """One ASGI application and its connections, however they come in: `Listener` has them from one socket.
 
     Args:
         connections: requests under way beyond which new ones get 503.
     """
 
-    def __init__(
-        self,
-        app: Callable[..., Any],
-        listener: socket.socket,
-        connections: int = 2048,
-    ) -> None:
+    def __init__(self, app: Callable[..., Any], connections: int = 2048) -> None:
         self.config = Config(
             app,
             http=HttpProtocol,
@@ -193,17 +188,11 @@ class Listener:
             limit_concurrency=connections,
             timeout_keep_alive=KEEP_ALIVE,
         )
-        self._listener = listener
         self.state = ServerState()
-        self._server: asyncio.Server | None = None
-        self.port: int = listener.getsockname()[1]
 
     async def start(self) -> None:
         """Accept connections from now on."""
         self.config.load()
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: HttpProtocol(self.config, self.state, {}), sock=self._listener
-        )
 
     @property
     def connections(self) -> list[Any]:
@@ -224,6 +213,26 @@ class Listener:
                 await asyncio.gather(*late, return_exceptions=True)
         for connection in self.connections:
             connection.transport.abort()
+
+    def _accept_no_more(self) -> None:
+        """Close what connections come in by."""
+        raise NotImplementedError
+
+
+class Listener(Server):
+    """In plaintext on one bound socket."""
+
+    def __init__(self, app: Callable[..., Any], listener: socket.socket, connections: int = 2048) -> None:
+        super().__init__(app, connections)
+        self._listener = listener
+        self._server: asyncio.Server | None = None
+        self.port: int = listener.getsockname()[1]
+
+    async def start(self) -> None:
+        await super().start()
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: HttpProtocol(self.config, self.state, {}), sock=self._listener
+        )
 
     def _accept_no_more(self) -> None:
         if self._server is None:

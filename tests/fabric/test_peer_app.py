@@ -11,10 +11,11 @@ from mycoswarm.core.clock import SystemClock
 from mycoswarm.core.errors import Refused
 from mycoswarm.core.ids import NodeId
 from mycoswarm.fabric import peer_app
+from mycoswarm.fabric.entrance import ABORT
 from mycoswarm.fabric.link import Link
 from mycoswarm.fabric.peer_app import Gate, PeerApp, PeerRequest
 from mycoswarm.fabric.roster import MAX_BYTES as MAX_ROSTER
-from mycoswarm.fabric.server import ABORT, CERTIFICATE
+from mycoswarm.fabric.server import CERTIFICATE
 from mycoswarm.fabric.wire import MAX_JOIN_BODY
 from mycoswarm.telemetry.health import Health
 

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from mycoswarm.core.clock import SystemClock
+from mycoswarm.fabric import entrance, tls
 from mycoswarm.fabric import server as server_module
-from mycoswarm.fabric import tls
+from mycoswarm.fabric.entrance import ABORT
 from mycoswarm.fabric.identity import Identity, load_or_create
-from mycoswarm.fabric.server import ABORT, CERTIFICATE, PeerServer, bind
+from mycoswarm.fabric.server import CERTIFICATE, PeerServer, bind
 from mycoswarm.telemetry.health import Health
 from tests.fabric.forgery import stolen_certificate
 
@@ -147,7 +148,7 @@ async def test_a_stranger_may_not_stay(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 async def test_a_stranger_may_not_stay_by_talking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "STRANGER_LIFE", 0.5)
+    monkeypatch.setattr(entrance, "STRANGER_LIFE", 0.5)
 
     async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await asyncio.sleep(60)
@@ -183,8 +184,8 @@ async def _no_content(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 
 async def test_failed_handshakes_are_counted_by_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "DOUBT", 0.0)
-    monkeypatch.setattr(server_module, "HANDSHAKE", 0.3)
+    monkeypatch.setattr(entrance, "DOUBT", 0.0)
+    monkeypatch.setattr(entrance, "HANDSHAKE", 0.3)
     health = Health(SystemClock())
     server, bare = await _server(tmp_path, _no_content, health)
     node, foreign = _members(tmp_path)

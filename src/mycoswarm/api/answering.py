@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from urllib.parse import parse_qsl
 
@@ -42,16 +42,24 @@ async def arrive(scope: Scope, receive: Receive, request_id: RequestId) -> Arriv
     return Arrival(request_id, int(time.time()), headers, query, await read_body(receive))
 
 
+def refusing(send: Send, dialect: Dialect, request_id: RequestId) -> Refuse:
+    """Tells an error in the words of `dialect`, and which request it was."""
+
+    async def refuse(problem: MycoError) -> None:
+        # For the dialects that say it in the body.
+        problem.data["request"] = request_id
+        headers = [*reply_headers(None, request_id), *dialect.headers(request_id)]
+        await send_error(send, problem, headers, dialect.error(problem), dialect.status(problem))
+
+    return refuse
+
+
 def chat_app(node: NodeService, dialect: Dialect, read: Read) -> App:
     """The ASGI application of one endpoint of one dialect."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         request_id = new_request_id()
-
-        async def refuse(problem: MycoError) -> None:
-            headers = [*reply_headers(None, request_id), *dialect.headers(request_id)]
-            await send_error(send, problem, headers, dialect.error(problem), dialect.status(problem))
-
+        refuse = refusing(send, dialect, request_id)
         try:
             asked = read(await arrive(scope, receive, request_id))
         except MycoError as problem:
@@ -67,17 +75,16 @@ async def tell(chat: Chat, asked: Asked, receive: Receive, send: Send, refuse: R
     if asked.writer is not None:
         reply = StreamReply(send, asked.writer.media, asked.writer.keep_alive)
         reply.headers += headers
-        await stream(chat, asked.request, receive, reply, asked.writer, refuse, asked.choices)
+        await stream(chat, asked.request, receive, reply, asked.writer, refuse, asked.choices, asked.prompts)
         return
     assert asked.collector is not None, "an answer is streamed or collected"
-    work = _collect(chat, asked.request, asked.choices, asked.collector, send, refuse, headers)
+    work = _collect(chat, asked, asked.collector, send, refuse, headers)
     await until_gone(receive, work, None)
 
 
 async def _collect(
     chat: Chat,
-    request: ChatRequest,
-    choices: int,
+    asked: Asked,
     collector: Collector,
     send: Send,
     refuse: Refuse,
@@ -85,14 +92,14 @@ async def _collect(
 ) -> None:
     try:
         start: Start | None = None
-        async with aclosing(several(chat, request, choices)) as deltas:
+        async with aclosing(several(chat, asked.request, asked.choices, asked.prompts)) as deltas:
             async for delta in deltas:
                 if isinstance(delta, Error):
                     raise from_body(delta.error)
                 if isinstance(delta, Start):
                     start = start or delta
                 collector.add(delta)
-        await send_response(send, 200, collector.body(), [*reply_headers(start, request.id), *headers])
+        await send_response(send, 200, collector.body(), [*reply_headers(start, asked.request.id), *headers])
     except MycoError as problem:
         await refuse(problem)
 
@@ -105,6 +112,7 @@ async def stream(
     writer: Writer,
     refuse: Refuse,
     choices: int = 1,
+    prompts: Sequence[str] = (),
 ) -> None:
     """Stream the answer; a failure before its first word is a reply of its own, one after it an event in it."""
     reply.headers += reply_headers(None, request.id)
@@ -112,7 +120,7 @@ async def stream(
     async def answer() -> None:
         named = False
         try:
-            async with aclosing(several(chat, request, choices)) as deltas:
+            async with aclosing(several(chat, request, choices, prompts)) as deltas:
                 async for delta in deltas:
                     if isinstance(delta, Start) and not named:
                         named = True

@@ -1,20 +1,24 @@
 """[io] The user port's ASGI application: the guard, the table of routes, and errors in the caller's own shape."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from mycoswarm import __version__
-from mycoswarm.api import auth, membership, native
-from mycoswarm.api.asgi import App, ClientGone, Receive, Scope, Send, read_body, send_error, send_response
+from mycoswarm.api import access, auth, dialects, membership, model_list, native
+from mycoswarm.api.answering import refusing
+from mycoswarm.api.anthropic import routes as anthropic
+from mycoswarm.api.asgi import App, ClientGone, Receive, Scope, Send, read_body, send_response
 from mycoswarm.api.node import NodeService
+from mycoswarm.api.ollama import routes as ollama
 from mycoswarm.api.openai import routes as openai
-from mycoswarm.api.openai.shape import error_json
 from mycoswarm.api.routes import Call, Found, Route, Table, decode_body, openapi
 from mycoswarm.core.chat import MAX_REQUEST, ChatRequest
 from mycoswarm.core.errors import MycoError
+from mycoswarm.core.ids import new_request_id
 
 _log = logging.getLogger(__name__)
 
@@ -23,8 +27,14 @@ MAX_ANSWER_BODY = 1024 * 1024
 
 
 def create_app(node: NodeService, token: str) -> App:
-    """The application over `node`; `token` guards all that is not inference or a list."""
-    table = Table((*native.routes(node), *membership.routes(node), *openai.routes(node)))
+    """The application over `node` for loopback; `token` guards all that is not inference or a list."""
+    return create_guarded(node, auth.Loopback(token))
+
+
+def create_guarded(node: NodeService, guard: auth.Guard) -> App:
+    """The application over `node` behind a guard."""
+    parts = (native, membership, access, model_list, openai, anthropic, ollama)
+    table = Table(route for part in parts for route in part.routes(node))
     document = Route(
         method="GET",
         path="/schema",
@@ -36,38 +46,45 @@ def create_app(node: NodeService, token: str) -> App:
         scope="read",
     )
     table = Table((*table.routes, document))
+    return _application(node, table, guard)
 
+
+def create_ollama_app(node: NodeService, guard: auth.Guard) -> App:
+    """What Ollama's own port serves behind a guard: its API, and the two others that theirs serves as well."""
+    theirs = (*ollama.root_routes(), *ollama.routes(node), *openai.routes(node), *anthropic.routes(node))
+    return _application(node, Table(theirs), guard)
+
+
+def _application(node: NodeService, table: Table, guard: auth.Guard) -> App:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         reply = _tag(send, node)
-        path: str = scope["path"]
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        refuse = refusing(reply, dialects.of(scope["path"], headers), new_request_id())
         try:
-            await _serve(scope, receive, reply)
+            await _serve(scope, headers, receive, reply)
         except ClientGone:
             return
         except MycoError as problem:
-            await _refuse(reply, path, problem)
+            await refuse(problem)
         except Exception:  # the boundary of the process: a bug must reach the client as an error of its dialect
-            _log.exception("%s %s failed", scope["method"], path)
-            await _refuse(reply, path, MycoError("this node failed to answer", "this is our bug: see `mycoswarm logs`"))
+            _log.exception("%s %s failed", scope["method"], scope["path"])
+            await refuse(MycoError("this node failed to answer", "this is our bug: see `mycoswarm logs`"))
 
-    async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        if refusal := auth.check_origin(headers):
-            raise refusal
+    async def _serve(scope: Scope, headers: Mapping[str, str], receive: Receive, send: Send) -> None:
+        visitor = guard.enter(scope)
         found = table.find(scope["method"], scope["raw_path"].decode("latin-1"))
-        if refusal := auth.check_token(found.route, headers, token):
-            raise refusal
-        if found.route.app is not None:
-            await found.route.app(scope, receive, send)
-        else:
-            await _answer(found, scope, receive, send)
+        with visitor.admitted(found.route):
+            if found.route.app is not None:
+                await found.route.app(scope, receive, send)
+            else:
+                await _answer(found, scope, headers, receive, send)
 
     return app
 
 
-async def _answer(found: Found, scope: Scope, receive: Receive, send: Send) -> None:
+async def _answer(found: Found, scope: Scope, headers: Mapping[str, str], receive: Receive, send: Send) -> None:
     route = found.route
     assert route.answer is not None, "a route has an answer or an app"
     body: Any = None
@@ -78,13 +95,9 @@ async def _answer(found: Found, scope: Scope, receive: Receive, send: Send) -> N
             msgspec.json.Decoder(route.body),
         )
     query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
-    reply = await route.answer(Call(found.path, query, body))
+    reply = await route.answer(Call(found.path, query, body, headers))
     said = reply if isinstance(reply, bytes) else msgspec.json.encode(reply)
     await send_response(send, route.status, said, media=route.media.encode())
-
-
-async def _refuse(send: Send, path: str, problem: MycoError) -> None:
-    await send_error(send, problem, body=error_json(problem) if path.startswith("/v1/") else None)
 
 
 def _tag(send: Send, node: NodeService) -> Send:
@@ -103,4 +116,4 @@ def _tag(send: Send, node: NodeService) -> Send:
 
 
 async def _schema(table: Table) -> bytes:
-    return msgspec.json.encode(openapi(table, __version__))
+    return msgspec.json.encode(openapi(table, __version__, lambda path: dialects.of(path, {}).shape))

@@ -6,7 +6,7 @@ A dialect's package gives a `Dialect` and a `read` per endpoint; `answering` is 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -34,10 +34,23 @@ class Arrival(msgspec.Struct, frozen=True):
     @property
     def session(self) -> str | None:
         """A hint that this request belongs to one conversation, by whichever header a client says it."""
-        return next((self.headers[name] for name in _SESSION_HEADERS if self.headers.get(name)), None)
+        said = next((self.headers[name] for name in _SESSION_HEADERS if self.headers.get(name)), None)
+        return None if said is None else said[:_LONGEST_SESSION]
 
 
-_SESSION_HEADERS = ("x-session-affinity", "x-claude-code-session-id", "session-id", "session_id", "x-session-id")
+_SESSION_HEADERS = (
+    "x-mycoswarm-session",
+    "x-session-affinity",
+    "x-claude-code-session-id",
+    "session-id",
+    "session_id",
+    "conversation_id",
+    "x-session-id",
+)
+"""Ours, opencode's, Claude Code's, and three spellings of Codex's and others'. The first that is said counts."""
+
+_LONGEST_SESSION = 256
+"""It is kept per conversation; a longer one tells conversations apart no better."""
 
 
 class Writer(Protocol):
@@ -77,20 +90,26 @@ class Asked(msgspec.Struct, frozen=True):
     """The canonical request, and how its answer is told: by `writer` where it is streamed, else by `collector`.
 
     choices: how many answers are wanted; more than one are as many requests.
+    prompts: several raw prompts, each answered `choices` times in place of `request.prompt`; numbered prompt by prompt.
     """
 
     request: ChatRequest
     writer: Writer | None
     collector: Collector | None = None
     choices: int = 1
+    prompts: tuple[str, ...] = ()
 
 
 class Dialect(msgspec.Struct, frozen=True):
-    """error: the body of a refusal. status: of a refusal. headers: beside ours, on every reply."""
+    """error: the body of a refusal; `data["request"]` says of which request, where one was read. status: of a refusal.
+
+    headers: beside ours, on every reply. shape: a refusal's body as a msgspec type or a JSON schema.
+    """
 
     error: Callable[[MycoError], bytes]
     status: Callable[[MycoError], int]
     headers: Callable[[RequestId], Headers] = lambda request_id: ()
+    shape: Any = {}
 
 
 Read = Callable[[Arrival], Asked]

@@ -4,30 +4,32 @@ A route is either an `answer` (a typed body in, a typed reply out, no streaming)
 streams). A web framework did this before: 279 modules, 10 MB of an idle node's memory and a quarter of its start.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Literal, TypeVar
+from types import MappingProxyType
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import msgspec
 
 from mycoswarm.api.asgi import App
+from mycoswarm.core.access import Scope
 from mycoswarm.core.errors import InvalidRequest, NotFound, WrongMethod
-
-Scope = Literal["inference", "read", "admin"]
-"""Asking a model; looking at lists and health; everything else."""
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
+EVENTS = "text/event-stream"
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 _T = TypeVar("_T")
 
 
 class Call(msgspec.Struct, frozen=True):
-    """What an `answer` is given. body: of the route's `body` type, None where it takes none."""
+    """What an `answer` is given. body: of the route's `body` type, None where it takes none. headers: lower-case."""
 
     path: Mapping[str, str]
     query: Mapping[str, str]
     body: Any
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class Query(msgspec.Struct, frozen=True):
@@ -42,7 +44,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
     path: `{name}` stands for one segment, `{name...}` for all that is left. reply: a msgspec type, or a JSON schema.
     scope: what a key must be good for; on loopback only "admin" needs the token. media: of the reply; of NDJSON,
-    `reply` is one line. An `answer` gives what shall be written as JSON, or bytes that are of that media type already.
+    `reply` is one line. events: what the data of one server-sent event holds, where the client asks for a stream; a
+    msgspec type, or a JSON schema of the whole event. An `answer` gives what shall be written as JSON, or bytes that
+    are of that media type already.
     """
 
     method: str
@@ -58,6 +62,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 200
     scope: Scope = "admin"
     media: str = JSON
+    events: Any = None
 
     @property
     def free(self) -> bool:
@@ -91,8 +96,17 @@ class Table:
     def find(self, method: str, path: str) -> Found:
         """The route of a request; `path` as it stood in its first line, still percent-encoded.
 
+        HEAD is GET whose body the server leaves out, where it has no route of its own.
+
         Raises NotFound, WrongMethod.
         """
+        if method == "HEAD":
+            with contextlib.suppress(WrongMethod):
+                return self._find(method, path)
+            return self._find("GET", path)
+        return self._find(method, path)
+
+    def _find(self, method: str, path: str) -> Found:
         exact = self._exact.get(path, {})
         if (route := exact.get(method)) is not None:
             return Found(route, {})
@@ -136,16 +150,21 @@ _ERROR: dict[str, Any] = {
 }
 
 
-def openapi(table: Table, version: str) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of the table."""
-    kinds = [kind for route in table.routes for kind in (route.reply, route.body) if not isinstance(kind, dict)]
-    kinds = [kind for kind in kinds if kind is not None]
+def openapi(table: Table, version: str, refusal: Callable[[str], Any] = lambda path: _ERROR) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of the table.
+
+    Args:
+        refusal: what an error at a path looks like: a msgspec type, or a JSON schema.
+    """
+    refusals = {route.path: refusal(route.path) for route in table.routes}
+    kinds = [kind for route in table.routes for kind in (route.reply, route.body, route.events)]
+    kinds = [kind for kind in (*kinds, *refusals.values()) if kind is not None and not isinstance(kind, dict)]
     schemas, components = msgspec.json.schema_components(kinds, ref_template=_TEMPLATE)
     refer = dict(zip(map(_key, kinds), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for route in sorted(table.routes, key=lambda route: route.path):
         path = route.path.replace("...}", "}")
-        paths.setdefault(path, {})[route.method.lower()] = _operation(route, refer)
+        paths.setdefault(path, {})[route.method.lower()] = _operation(route, refusals[route.path], refer)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -166,17 +185,22 @@ def _key(kind: Any) -> str:
     return repr(kind)
 
 
-def _operation(route: Route, refer: Mapping[str, Any]) -> dict[str, Any]:
+def _operation(route: Route, refusal: Any, refer: Mapping[str, Any]) -> dict[str, Any]:
     def schema(kind: Any) -> Any:
         return kind if isinstance(kind, dict) else refer[_key(kind)]
 
+    content: dict[str, Any] = {route.media: {"schema": schema(route.reply)}}
+    if isinstance(route.events, dict):
+        content[EVENTS] = {"schema": route.events}
+    elif route.events is not None:
+        content[EVENTS] = {"schema": _event(schema(route.events))}
     made: dict[str, Any] = {
         "operationId": route.name,
         "summary": route.summary,
         "tags": [route.tag],
         "responses": {
-            str(route.status): {"description": "It worked.", "content": {route.media: {"schema": schema(route.reply)}}},
-            "default": {"description": "It did not.", "content": {JSON: {"schema": _ERROR}}},
+            str(route.status): {"description": "It worked.", "content": content},
+            "default": {"description": "It did not.", "content": {JSON: {"schema": schema(refusal)}}},
         },
         "security": [{}] if route.free else [{"token": []}],
     }
@@ -198,6 +222,12 @@ def _operation(route: Route, refer: Mapping[str, Any]) -> dict[str, Any]:
     if route.body is not None:
         made["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema(route.body)}}}
     return made
+
+
+def _event(data: Any) -> dict[str, Any]:
+    """One server-sent event whose data is JSON."""
+    said = {"type": "string", "contentMediaType": JSON, "contentSchema": data}
+    return {"type": "object", "required": ["data"], "properties": {"event": {"type": "string"}, "data": said}}
 
 
 def decode_body(body: bytes, decoder: msgspec.json.Decoder[_T]) -> _T:

@@ -42,6 +42,7 @@ def leave(app: App, purge: bool, keep_models: bool, yes: bool, as_json: bool) ->
     view = Left("") if purge and detail.swarm is None else client.leave()
     if purge:
         app.printer.status("deleting …")
+        _trust_no_more(app)
         try:
             daemon.end(app.paths)
             daemon.purge(app.paths, keep_models=keep_models)
@@ -51,6 +52,20 @@ def leave(app: App, purge: bool, keep_models: bool, yes: bool, as_json: bool) ->
         app.printer.json(view)
     else:
         _say(app, view, purge=purge, keep_models=keep_models)
+
+
+def _trust_no_more(app: App) -> None:
+    """Take out of this computer's lists what `certs trust` has put there."""
+    from mycoswarm.client import trust
+
+    computer = trust.here()
+    for mark, file in trust.kept(app.paths.state):
+        for place in trust.places(computer, mark):
+            if not place.needs_root or computer.is_root:
+                trust.uninstall(computer, place, file)
+            if trust.holds(computer, place, file):
+                done = f": {trust.by_hand(place, file, remove=True)}" if place.needs_root else ""
+                app.printer.note(f"This computer still trusts the web CA, by {place.title}{done}", style="")
 
 
 def _question(detail: "NodeDetail", *, purge: bool, keep_models: bool) -> str:

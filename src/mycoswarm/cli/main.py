@@ -39,6 +39,10 @@ SECTIONS: dict[str, dict[str, str]] = {
         "rotate": "Give this machine a new key.",
         "leave": "Leave the swarm.",
     },
+    "Other machines' programs": {
+        "keys": "Show, make or remove API keys.",
+        "certs": "Show the web CA, or trust it.",
+    },
     "Models": {
         "pull": "Fetch a model.",
         "rm": "Delete a model.",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from mycoswarm.cli import render_swarm, words
+from mycoswarm.cli import render_access, render_swarm, words
 from mycoswarm.cli.printer import Cell, Style, Table
 from mycoswarm.core.hardware import Report
 from mycoswarm.core.ids import short
@@ -176,6 +176,7 @@ def status(
     if detail.private:
         facts.append(("", Cell("started by a command for itself; ends with it and announces nothing", "dim")))
     facts.append(("address", Cell(f"http://127.0.0.1:{detail.port}")))
+    facts += render_access.on_the_lan(detail)
     facts.append(("swarm", _swarm(detail.swarm)))
     if detail.swarm is not None:
         facts += render_swarm.members(view.nodes, detail.swarm.keepers)
@@ -236,6 +237,7 @@ def banner(detail: NodeDetail) -> list[tuple[str, Cell]]:
         else:
             facts.append(("models", Cell("none on this machine", "dim")))
     facts.append(("address", Cell(f"http://127.0.0.1:{detail.port}", "accent")))
+    facts += render_access.on_the_lan(detail)
     return facts
 
 

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from mycoswarm.core.access import KeyBody, KeyRemoved, Keys, NewKey, WebCertificate
 from mycoswarm.core.chat import ChatRequest, Delta, decode_delta
 from mycoswarm.core.errors import (
     DaemonUnreachable,
@@ -231,6 +232,21 @@ class Client:
         query = "?" + urlencode({"node": node}) if node else ""
         # A model's name may hold slashes of its own, which are part of the path for the node too.
         return self._call("DELETE", f"/swarm/v1/models/{quote(name, safe='/:')}{query}", Removed, secret=True)
+
+    def keys(self) -> Keys:
+        return self._call("GET", "/swarm/v1/keys", Keys, secret=True)
+
+    def add_key(self, body: KeyBody) -> NewKey:
+        return self._call("POST", "/swarm/v1/keys", NewKey, body, secret=True)
+
+    def remove_key(self, key: str) -> KeyRemoved:
+        """By id or name."""
+        if not key:
+            raise InvalidRequest("the name of the key is empty", "`mycoswarm keys list` shows those that there are")
+        return self._call("DELETE", f"/swarm/v1/keys/{quote(key, safe='')}", KeyRemoved, secret=True)
+
+    def certificate(self) -> WebCertificate:
+        return self._get("/swarm/v1/certificate", WebCertificate)
 
     def shutdown(self) -> None:
         """Ask the node to end; it has not ended yet when this returns."""

@@ -37,6 +37,11 @@ class Paths:
         return self.state / "token"
 
     @property
+    def keys_file(self) -> Path:
+        """Hashes of the API keys, with what each is good for."""
+        return self.state / "keys.json"
+
+    @property
     def log_file(self) -> Path:
         return self.state / "node.log"
 

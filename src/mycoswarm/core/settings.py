@@ -123,14 +123,14 @@ class Setting:
 
 TABLE: tuple[Setting, ...] = (
     Setting("name", _text, "this machine's name in the swarm; empty: its host name"),
-    Setting("port", _port, "user API and dashboard, on loopback; 0: any free port"),
+    Setting("port", _port, "user API and dashboard; 0: any free port"),
     Setting("peer_port", _port, "peer API, mutual TLS; 0: any free port"),
     Setting(
-        "listen", _choice("loopback", "lan"), "loopback; lan, which will need TLS and keys, is refused until they exist"
+        "listen",
+        _choice("loopback", "lan"),
+        "who reaches the user API: loopback, this machine; lan, other machines too, by TLS and with an API key",
     ),
-    Setting(
-        "ollama_port", _port, "also serve Ollama's API on this loopback port; 0: no; refused until that API exists"
-    ),
+    Setting("ollama_port", _port, "also serve Ollama's API on this loopback port, e.g. 11434; 0: no"),
     Setting("announce", _choice("yes", "no"), "no: neither announce this node nor let peers in"),
     Setting("peers", _list, "HOST[:PORT] of members, for networks that block multicast"),
     Setting("join", _text, "a headless invitation to join by at the first start"),

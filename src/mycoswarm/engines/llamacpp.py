@@ -35,7 +35,7 @@ from mycoswarm.core.ids import EngineId, ModelName
 from mycoswarm.core.model import ModelOffer, ModelState, Progress, Speed
 from mycoswarm.core.tasks import TaskGroup
 from mycoswarm.egress import unix_session
-from mycoswarm.engines import probe
+from mycoswarm.engines import preset, probe
 from mycoswarm.engines.back_off import BackOff
 from mycoswarm.engines.child import Child
 from mycoswarm.engines.engine import Health
@@ -225,6 +225,7 @@ class LlamaCpp:
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
         file = await self._file(request.model)
+        request = preset.apply(file.preset, request)
         self._check(request, file)
         loaded = await self._ensure(file)
         with self._using(loaded, request.keep):
@@ -288,7 +289,9 @@ class LlamaCpp:
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
         """Exactly what an answer's usage would say; loads the model where need be."""
+        # Not the loaded one's: what goes with a file can change while it is in memory.
         file = await self._file(request.model)
+        request = preset.apply(file.preset, request)
         self._check(request, file)
         loaded = await self._ensure(file)
 

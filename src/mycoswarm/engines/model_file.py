@@ -7,6 +7,7 @@ from typing import Protocol
 import msgspec
 
 from mycoswarm.core.model import Abilities
+from mycoswarm.core.preset import Preset
 
 
 class Geometry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -30,6 +31,7 @@ class ModelFile(msgspec.Struct, frozen=True, omit_defaults=True):
     context: tokens it was trained for. family: its architecture. dimensions: of its hidden states.
     template: it can render a chat.
     pooled: an embedding model says itself how its tokens' vectors become one; False takes their mean.
+    preset: what its owner gave it beside the file.
     damaged: one sentence why it cannot be used; such a file is listed, so that its owner hears of it. mend: what to do.
     """
 
@@ -48,6 +50,7 @@ class ModelFile(msgspec.Struct, frozen=True, omit_defaults=True):
     instruct: bool = True
     abilities: Abilities = Abilities()
     pooled: bool = True
+    preset: Preset | None = None
     damaged: str = ""
     mend: str = ""
 

@@ -193,4 +193,5 @@ def _response_format(wanted: ResponseFormat) -> dict[str, Any]:
         case "text" | "json_object":
             return {"type": wanted.kind}
         case "json_schema":
-            return {"type": "json_schema", "json_schema": {"name": "answer", "schema": wanted.json_schema}}
+            strict = {} if wanted.strict is None else {"strict": wanted.strict}
+            return {"type": "json_schema", "json_schema": {"name": "answer", "schema": wanted.json_schema, **strict}}

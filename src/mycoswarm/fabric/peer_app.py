@@ -21,9 +21,10 @@ from mycoswarm.core.errors import Busy, InvalidRequest, MycoError, NotFound, Ref
 from mycoswarm.core.ids import NodeId
 from mycoswarm.core.tasks import TaskGroup
 from mycoswarm.fabric.allowance import Allowance, FairAllowance
+from mycoswarm.fabric.entrance import ABORT
 from mycoswarm.fabric.link import Link
 from mycoswarm.fabric.roster import MAX_BYTES as MAX_ROSTER
-from mycoswarm.fabric.server import ABORT, CERTIFICATE
+from mycoswarm.fabric.server import CERTIFICATE
 from mycoswarm.fabric.wire import (
     JOIN_PATH,
     MAX_BODY,

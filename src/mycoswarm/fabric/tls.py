@@ -7,6 +7,7 @@ that are named here one by one. Certificates are self-signed with CA:FALSE, so t
 import asyncio
 import contextlib
 import ssl
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -25,6 +26,16 @@ def server_context(identity: Identity) -> ssl.SSLContext:
     context.num_tickets = 0
     context.load_cert_chain(identity.certificate_file, identity.key_file)
     context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+def web_context(certificate: Path) -> ssl.SSLContext:
+    """For the LAN's listener. certificate: PEM of key and chain. Who calls is told by his key, not by a certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.num_tickets = 0
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_cert_chain(certificate)
     return context
 
 

@@ -44,6 +44,15 @@ def headless(refusal: MycoError | None) -> tuple[Problem, ...]:
     return (Problem("headless-join", "error", message, "make a new one: mycoswarm invite --headless on a keeper"),)
 
 
+def keys(count: int) -> tuple[Problem, ...]:
+    """Of a node that listens on the LAN. count: API keys that are in force."""
+    if count:
+        return ()
+    message = "`listen = lan`, but there is no API key, so no other machine can use this node's API"
+    action = "make one for each program or person: mycoswarm keys add NAME"
+    return (Problem("no-api-key", "warning", message, action),)
+
+
 def embedded(gate: str) -> tuple[Problem, ...]:
     """The built-in engine cannot run. gate: why; "" where it can."""
     if not gate:

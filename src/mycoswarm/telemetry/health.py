@@ -142,6 +142,52 @@ COUNTERS: Mapping[str, Counter] = {
             "find out whose it is",
         ),
     ),
+    "mycoswarm_lan_refused_total": Counter(
+        "Requests from the LAN to the user API that showed no API key, or a wrong one.",
+        ("reason",),
+        Told(
+            "a request from another machine without an API key was refused, {ago}{where}",
+            "{times} requests from other machines without an API key were refused, the last one {ago}{where}",
+            "if a program of yours is there, give it a key: mycoswarm keys add NAME",
+            "note",
+        ),
+        {
+            "wrong_key": Told(
+                "a wrong API key was refused, {ago}{where}",
+                "{times} wrong API keys were refused, the last one {ago}{where}",
+                "a program with a key that was removed does that; if you know none there, find out whose machine it is",
+            )
+        },
+    ),
+    "mycoswarm_lan_tls_failed_total": Counter(
+        "Connections from the LAN to the user API that did not complete a TLS handshake.",
+        ("reason",),
+        Told(
+            "a connection to the user API on the LAN ended before it was encrypted, {ago}{where}",
+            "{times} connections to the user API on the LAN ended before they were encrypted, the last one "
+            "{ago}{where}",
+            "a machine that does not trust the web CA does that: `mycoswarm certs show` says how to make it",
+            "note",
+        ),
+    ),
+    "mycoswarm_lan_connections_dropped_total": Counter(
+        "Connections from the LAN to the user API that were dropped: too many, too slow, or not encrypted.",
+        ("reason",),
+        Told(
+            "a connection to the user API on the LAN was dropped because there were too many or it was too slow, "
+            "{ago}{where}",
+            "{times} connections to the user API on the LAN were dropped because they were too many or too slow, the "
+            "last one {ago}{where}",
+            "somebody floods this node: find the machine with that address and switch it off",
+        ),
+        {
+            "plaintext": Told(
+                "a program wrote plain HTTP to the user API on the LAN, {ago}{where}",
+                "{times} times programs wrote plain HTTP to the user API on the LAN, the last time {ago}{where}",
+                "write https:// in its settings; if it sent an API key, remove that: others may have read it",
+            )
+        },
+    ),
     "mycoswarm_announcements_dropped_total": Counter(
         "Multicast announcements that were dropped because there were too many or they made no sense.",
         ("reason",),
