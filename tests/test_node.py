@@ -1,12 +1,15 @@
 """The node as the user port sees it: names to ids, one registry behind every view."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
-from mycoswarm.core.errors import InvalidRequest, NotFound, Refused
+from mycoswarm.core.chat import ChatRequest, message
+from mycoswarm.core.embed import EmbedRequest, unpack
+from mycoswarm.core.errors import CannotServe, InvalidRequest, NotFound, Refused
 from mycoswarm.core.paths import Paths
 from mycoswarm.core.settings import Settings
 from mycoswarm.node import Node
@@ -138,3 +141,23 @@ async def test_a_private_node_has_no_peers_to_deal_with(tmp_path: Path) -> None:
         assert node.peer_port is None
     finally:
         await node.close()
+
+
+async def test_every_node_gives_vectors_and_says_so(node: Node) -> None:
+    (view,) = node.models().models
+    assert view.name == "all-minilm"
+    embedded = await node.embed(EmbedRequest("embed", ("a cat", "a kitten", "a bridge")))
+    cat, kitten, bridge = (unpack(vector) for vector in embedded.embedding.vectors)
+    assert math.dist(cat, kitten) < math.dist(cat, bridge)
+    assert (embedded.node, embedded.model, embedded.engine) == (node.id, "all-minilm", "minilm")
+    async with asyncio.timeout(5):
+        while node.models().models[0].places[0].offer.state != "loaded":
+            await asyncio.sleep(0.05)
+    (place,) = node.running().loaded
+    assert place.offer.name == "all-minilm"
+
+
+async def test_a_node_of_embedders_has_no_model_to_ask(node: Node) -> None:
+    with pytest.raises(CannotServe) as caught:
+        await anext(node.chat(ChatRequest("auto", (message("user", "hi"),))))
+    assert "pull" in caught.value.hint

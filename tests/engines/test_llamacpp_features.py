@@ -226,6 +226,7 @@ async def test_wishes_for_thinking_do_no_harm_to_a_model_that_cannot(engine: Lla
         but(messages=(), prompt="Once upon a time there was"),
         but(response_format=ResponseFormat("json_schema", {"type": "object"})),
         but(messages=tuple(message("user" if i % 2 == 0 else "assistant", "word") for i in range(41))),
+        but(tools=(LOOK,)),
     ],
 )
 async def test_counted_tokens_are_those_of_the_answers_usage(engine: LlamaCpp, request_: ChatRequest) -> None:

@@ -1,6 +1,6 @@
 """The Ollama engine against the double of Ollama, over real sockets."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -25,6 +25,7 @@ from mycoswarm.core.embed import EmbedRequest
 from mycoswarm.core.errors import Busy, ContextTooLong, EngineFailed, Refused, UnknownModel
 from mycoswarm.core.ids import RequestId
 from mycoswarm.engines.ollama import Ollama, is_cloud
+from mycoswarm.engines.stream import Deltas
 from mycoswarm.testing.ollama_double import DoubleModel, OllamaDouble, answer, start
 from tests.engines.eventually import eventually
 
@@ -255,3 +256,49 @@ async def test_an_address_on_the_internet_is_not_reached() -> None:
     engine = Ollama("http://192.0.2.1:11434")
     assert "not an address of the local network" in (await engine.health()).reason
     await engine.close()
+
+
+async def test_a_raw_prompt_and_how_long_the_model_stays(double: OllamaDouble) -> None:
+    async with running(double) as engine:
+        raw = msgspec.structs.replace(ASK, messages=(), prompt="Once upon a time", keep=0.2)
+        deltas = await collect(engine, raw)
+        assert isinstance(deltas[0], Start)
+        words = [delta.text for delta in deltas if isinstance(delta, Text)]
+        assert words == list(answer("gemma3:27b", "Once upon a time"))
+        assert [type(delta) for delta in deltas[-2:]] == [Finish, Usage]
+        usage = deltas[-1]
+        assert isinstance(usage, Usage)
+        assert usage.prompt_tokens == 4
+
+
+async def test_a_prompt_that_is_too_long_is_told_in_both_numbers(double: OllamaDouble) -> None:
+    async with running(double, context=512) as engine:
+        with pytest.raises(ContextTooLong) as refused:
+            await collect(engine, msgspec.structs.replace(ASK, messages=(said("user", "word " * 4000),)))
+    assert refused.value.data == {"prompt_tokens": 5004, "context": 512}
+
+
+async def test_a_wish_for_thinking_is_not_sent_to_a_model_that_cannot(
+    double: OllamaDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[object] = []
+    async with running(double) as engine:
+        await engine.models()
+        real = engine._stream  # pyright: ignore[reportPrivateUsage] what it sends is seen nowhere else
+
+        def watched(model: str, body: dict[str, object], deltas: Deltas) -> AsyncGenerator[Delta, None]:
+            sent.append(body.get("think"))
+            return real(model, body, deltas)
+
+        monkeypatch.setattr(engine, "_stream", watched)
+        for model in ("gemma3:27b", "qwen3:8b"):
+            await collect(engine, msgspec.structs.replace(ASK, model=model, effort="low"))
+    assert sent == [None, "low"]
+
+
+async def test_an_embedder_tells_its_dimensions(double: OllamaDouble) -> None:
+    async with running(double) as engine:
+        offers = {str(offer.name): offer for offer in await engine.models()}
+    assert (offers["nomic-embed-text:latest"].dimensions or 0) > 0
+    assert offers["gemma3:27b"].dimensions is None
+    assert offers["gemma3:27b"].family

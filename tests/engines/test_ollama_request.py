@@ -5,6 +5,7 @@ import pytest
 
 from mycoswarm.core.chat import (
     ChatRequest,
+    Effort,
     ImagePart,
     Message,
     ResponseFormat,
@@ -86,3 +87,34 @@ def test_answer_formats() -> None:
     assert (
         chat_body(msgspec.structs.replace(PLAIN, response_format=ResponseFormat("json_object")), 1)["format"] == "json"
     )
+
+
+def test_a_raw_prompt_goes_without_template() -> None:
+    raw = ChatRequest("m", (), prompt="Once upon", max_tokens=3)
+    body = chat_body(raw, 4096)
+    assert (body["prompt"], body["raw"]) == ("Once upon", True)
+    assert "messages" not in body
+    assert body["options"] == {"num_predict": 3, "num_ctx": 4096}
+
+
+@pytest.mark.parametrize(("keep", "sent"), [(0.0, 0.0), (90.0, 90.0), (-1.0, -1), (-300.0, -1)])
+def test_how_long_a_model_stays_is_forwarded(keep: float, sent: float) -> None:
+    assert chat_body(msgspec.structs.replace(PLAIN, keep=keep), 4096)["keep_alive"] == sent
+    assert "keep_alive" not in chat_body(PLAIN, 4096)
+
+
+@pytest.mark.parametrize(
+    ("thinking", "effort", "sent"),
+    [
+        (None, None, None),
+        (True, None, True),
+        (False, None, False),
+        (None, "low", "low"),
+        (True, "high", "high"),
+        (False, "high", False),
+    ],
+)
+def test_thinking_and_its_effort(thinking: bool | None, effort: Effort | None, sent: object) -> None:
+    asked = msgspec.structs.replace(PLAIN, thinking=thinking, effort=effort)
+    assert chat_body(asked, 4096).get("think") == sent
+    assert "think" not in chat_body(asked, 4096, thinks=False)

@@ -4,7 +4,7 @@ import pytest
 
 from mycoswarm.core.chat import Usage
 from mycoswarm.core.model import Speed
-from mycoswarm.engines.probe import PROBE, estimate, learn
+from mycoswarm.engines.probe import PROBE, estimate, learn, learn_vectors
 
 SAMPLE = Usage(prompt_tokens=120, completion_tokens=24, cached_tokens=20, prefill_ms=200.0, decode_ms=480.0)
 
@@ -77,3 +77,13 @@ def test_the_probe_is_small_and_reproducible() -> None:
     assert PROBE.max_tokens == 24
     assert PROBE.sampling.temperature == 0.0
     assert 60 <= sum(len(message.text.split()) for message in PROBE.messages) <= 120
+
+
+def test_vectors_have_one_speed() -> None:
+    first = learn_vectors(None, 1000, 0.5, 1e8)
+    assert first == Speed(2000.0, 2000.0, 1e8, 1)
+    slower = learn_vectors(first, 1000, 1.0)
+    assert slower == Speed(1700.0, 1700.0, 1e8, 2)
+    assert learn_vectors(first, 3, 0.5) == first, "a few words are mostly fixed cost"
+    assert learn_vectors(Speed(9.0, 9.0, samples=0), 1000, 0.5) == Speed(2000.0, 2000.0, None, 1)
+    assert learn_vectors(None, 1000, 0.0) is None

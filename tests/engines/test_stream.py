@@ -187,3 +187,53 @@ def test_lines_are_those_of_the_whole(data: bytes, size: int) -> None:
     lines = Lines()
     found = [line for start in range(0, len(data), size) for line in lines.feed(data[start : start + size])]
     assert [*found, lines.end()] == [line.removesuffix(b"\r") for line in data.split(b"\n")]
+
+
+def completion(text: str, finish: str | None = None, **fields: Any) -> bytes:
+    return event({"choices": [{"index": 0, "text": text, "finish_reason": finish, **fields}]})
+
+
+def read(data: bytes, *stops: str) -> tuple[list[Delta], OpenAIStream]:
+    stream = OpenAIStream(deltas(), stops)
+    got = list(stream.feed(data))
+    return got + list(stream.end()), stream
+
+
+def test_a_raw_completion() -> None:
+    got, _ = read(completion("Once ") + completion("upon") + completion("", "length"))
+    assert [delta.text for delta in got if isinstance(delta, Text)] == ["Once ", "upon"]
+    assert [delta.reason for delta in got if isinstance(delta, Finish)] == ["length"]
+
+
+def test_logprobs_of_raw_completions_come_in_parallel_lists() -> None:
+    told = {"tokens": ["a", "b"], "token_logprobs": [None, -0.5], "top_logprobs": [None, {"c": -2.0, "b": -0.5}]}
+    got, _ = read(completion("ab", "stop", logprobs=told))
+    assert [delta.tokens for delta in got if isinstance(delta, Logprobs)] == [
+        (
+            TokenLogprob("a", 0.0),
+            TokenLogprob("b", -0.5, None, (TokenLogprob("b", -0.5), TokenLogprob("c", -2.0))),
+        )
+    ]
+
+
+def test_a_stop_string_across_pieces_ends_the_answer_with_its_name() -> None:
+    data = said("one t") + said("wo th") + said("ree four") + said("never")
+    got, stream = read(data, "two three", "zzz")
+    assert stream.stopped
+    assert "".join(delta.text for delta in got if isinstance(delta, Text)) == "one "
+    assert [(delta.reason, delta.stop) for delta in got if isinstance(delta, Finish)] == [("stop", "two three")]
+    assert isinstance(got[-1], Usage)
+
+
+def test_what_was_held_back_is_said_at_the_end() -> None:
+    got, stream = read(said("one tw") + said(None, "length"), "two")
+    assert not stream.stopped
+    assert "".join(delta.text for delta in got if isinstance(delta, Text)) == "one tw"
+    assert [delta.reason for delta in got if isinstance(delta, Finish)] == ["length"]
+
+
+def test_vllm_tells_the_stop_string_that_it_met() -> None:
+    got, _ = read(event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "stop_reason": "END"}]}))
+    assert [(delta.reason, delta.stop) for delta in got if isinstance(delta, Finish)] == [("stop", "END")]
+    got, _ = read(event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "stop_reason": 2}]}))
+    assert [(delta.reason, delta.stop) for delta in got if isinstance(delta, Finish)] == [("stop", None)]

@@ -6,7 +6,7 @@ import pytest
 
 from mycoswarm.engines.model_file import Geometry
 from mycoswarm.models.describe import Description, describe
-from mycoswarm.models.gguf_header import read
+from mycoswarm.models.gguf_header import Header, read
 from tests.models.gguf_samples import write
 
 
@@ -55,6 +55,14 @@ def test_an_embedding_model(tmp_path: Path) -> None:
     assert pooled.pooled
 
 
+def test_family_and_dimensions() -> None:
+    values = {"general.architecture": "bert", "bert.embedding_length": 384}
+    said = describe(Header(3, values, {}, (), 0, 0, 32))
+    assert (said.family, said.dimensions) == ("bert", 384)
+    nameless = describe(Header(3, {}, {}, (), 0, 0, 32))
+    assert (nameless.family, nameless.dimensions) == (None, None)
+
+
 def test_explicit_lengths_and_heads_by_layer(tmp_path: Path) -> None:
     said = described(
         tmp_path, keys={"llama.attention.key_length": 128, "llama.attention.value_length": 64}, architecture="llama"
@@ -71,8 +79,6 @@ def test_sliding_windows_known_by_architecture(tmp_path: Path, architecture: str
 
 
 def test_a_header_without_geometry() -> None:
-    from mycoswarm.models.gguf_header import Header
-
     said = describe(Header(3, {"general.architecture": "new"}, {}, (), 0, 0, 32))
     assert said.geometry is None
     assert said.quantization is None

@@ -1,10 +1,12 @@
 import random
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mycoswarm.core.chat import ChatRequest, ResponseFormat, Tool, message
+from mycoswarm.core.chat import ChatRequest, ResponseFormat, Tool, ToolChoice, message
+from mycoswarm.core.embed import EmbedRequest
 from mycoswarm.core.errors import CannotServe, ContextTooLong, InvalidRequest, NotFound, UnknownModel
 from mycoswarm.core.ids import EngineId, ModelName, NodeId
 from mycoswarm.core.model import Abilities, ModelOffer, ModelState, Speed
@@ -55,7 +57,7 @@ def ask(model: str = "auto", text: str = "hello", **fields: object) -> ChatReque
 
 
 def decide(
-    request: ChatRequest,
+    request: ChatRequest | EmbedRequest,
     *nodes: NodeView,
     policy: Policy = NO_WISHES,
     booked: dict[PlaceKey, int] | None = None,
@@ -171,6 +173,77 @@ def test_hard_limits_each_give_their_reason() -> None:
     with pytest.raises(CannotServe) as caught:
         decide(ask("m"), unfit)
     assert "needs 20 GB of 8 GB" in caught.value.message
+
+
+VECTORS = Abilities(chat=False, embed=True)
+
+
+def minilm(state: ModelState = "loaded") -> ModelOffer:
+    return msgspec.structs.replace(offer("all-minilm", state=state, abilities=VECTORS), engine=EngineId("minilm"))
+
+
+def vectors(model: str = "embed", *texts: str) -> EmbedRequest:
+    return EmbedRequest(model, texts or ("hello",))
+
+
+@pytest.mark.parametrize("model", ["embed", "Embed", "auto", "text-embedding-3-small", "claude-opus-4-5", "all-minilm"])
+def test_what_means_the_embedder(model: str) -> None:
+    choice = decide(vectors(model), node("miu", offer("m"), minilm()))
+    assert [place.offer.name for place in choice.order] == ["all-minilm"]
+
+
+def test_a_vendors_name_stands_for_nothing_where_the_owner_says_so() -> None:
+    strict = Policy(stand_in=False)
+    for request in (vectors("text-embedding-3-small"), ask("gpt-4o")):
+        with pytest.raises(UnknownModel):
+            decide(request, node("miu", offer("m"), minilm()), policy=strict)
+
+
+def test_a_model_of_that_very_name_goes_before_what_it_stands_for() -> None:
+    own = offer("gpt-4o", decode=1, parameters=1)
+    assert decide(ask("gpt-4o"), node("miu", own, offer("big", parameters=70))).order[0].offer.name == "gpt-4o"
+
+
+def test_the_built_in_embedder_gives_way_to_any_other() -> None:
+    other = offer("bge-m3", decode=0.1, state="on_disk", abilities=VECTORS)
+    assert decide(vectors(), node("miu", minilm()), node("naru", other)).order[0].offer.name == "bge-m3"
+    mine = Policy(prefer=("all-minilm",))
+    assert decide(vectors(), node("miu", minilm()), node("naru", other), policy=mine).order[0].name == "miu"
+
+
+def test_vectors_go_where_the_model_is_warm() -> None:
+    cold, warm = node("boa", minilm("on_disk"), state="self"), node("miu", minilm())
+    assert [place.name for place in decide(vectors(), cold, warm).order] == ["miu", "boa"]
+
+
+def test_who_cannot_give_vectors_is_told_so() -> None:
+    with pytest.raises(InvalidRequest, match="no embedding model"):
+        decide(vectors("m"), node("miu", offer("m"), minilm()))
+    with pytest.raises(InvalidRequest, match="writes no text"):
+        decide(ask("all-minilm"), node("miu", offer("m"), minilm()))
+    with pytest.raises(CannotServe, match="embedding model") as caught:
+        decide(vectors(), node("miu", offer("m")))
+    assert "mycoswarm[embed]" in caught.value.hint
+
+
+@pytest.mark.parametrize("request_", [ask(), ask("m"), ask("fast"), ask("gpt-4o")])
+def test_a_swarm_of_embedders_has_no_model_yet(request_: ChatRequest) -> None:
+    with pytest.raises(CannotServe) as caught:
+        decide(request_, node("boa", minilm(), state="self"))
+    assert caught.value.data["models"] == 0
+    assert "pull" in caught.value.hint
+
+
+def test_vectors_have_no_limit_of_context_here_because_texts_count_singly() -> None:
+    tiny = msgspec.structs.replace(minilm(), context=512)
+    assert decide(vectors("embed", *["word " * 100] * 1000), node("miu", tiny)).order
+
+
+def test_tools_are_possible_where_an_answer_can_be_held_to_a_shape() -> None:
+    tools = (Tool("add"),)
+    shaped = node("miu", offer("m", abilities=Abilities(json_schema=True)))
+    assert decide(ask("m", tools=tools), shaped).order
+    assert decide(ask("m", tools=tools, tool_choice=ToolChoice("none")), node("miu", offer("m"))).order
 
 
 def test_a_prompt_beyond_every_context_is_told_with_both_numbers() -> None:

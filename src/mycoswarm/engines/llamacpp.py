@@ -284,13 +284,18 @@ class LlamaCpp:
             raise InvalidRequest(f"the vectors of {model} have one length only", "leave `dimensions` out")
         loaded = await self._ensure(file)
         with self._using(loaded, request.keep):
+            began = self._clock.monotonic()
             answer = await self._post(loaded, "/v1/embeddings", {"input": list(request.texts)}, _ENDLESS)
+            took = self._clock.monotonic() - began
         try:
             rows = sorted(answer["data"], key=lambda row: row["index"])
             vectors = tuple(pack(float(number) for number in row["embedding"]) for row in rows)
-            return Embedding(vectors, int(answer["usage"]["prompt_tokens"]))
+            tokens = int(answer["usage"]["prompt_tokens"])
         except (KeyError, TypeError, ValueError) as problem:
             raise EngineFailed(f"{model} gave embeddings that cannot be read: {problem}") from problem
+        known = self._remember(file.name)
+        known.speed = probe.learn_vectors(known.speed, tokens, took, loaded.load_rate)
+        return Embedding(vectors, tokens)
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
         """Exactly what an answer's usage would say; loads the model where need be."""

@@ -3,6 +3,7 @@
 import asyncio
 import difflib
 import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -243,8 +244,11 @@ class Ollama:
             body["dimensions"] = request.dimensions
         if request.keep is not None:
             body["keep_alive"] = -1 if request.keep < 0 else request.keep
+        began = time.monotonic()
         answer = await self._http.json("POST", "/api/embed", body, model=request.model, limits=STREAM)
         rows: _Embeddings = read(answer, _Embeddings, self.url)
+        speed = probe.learn_vectors(self._speeds.get(request.model), rows.prompt_eval_count, time.monotonic() - began)
+        self._speeds |= {request.model: speed} if speed else {}
         if len(rows.embeddings) != len(request.texts):
             raise EngineFailed(f"{self.url} gave {len(rows.embeddings)} vectors for {len(request.texts)} texts")
         return Embedding(tuple(pack(row) for row in rows.embeddings), rows.prompt_eval_count)

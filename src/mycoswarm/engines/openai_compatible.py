@@ -1,6 +1,7 @@
 """[io] Any server that speaks OpenAI's API: LM Studio, vLLM, llama-server and their like."""
 
 import difflib
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
 from typing import Any
@@ -229,12 +230,16 @@ class OpenAICompatible:
         body: dict[str, object] = {"model": request.model, "input": list(request.texts)}
         if request.dimensions is not None:
             body["dimensions"] = request.dimensions
+        began = time.monotonic()
         answer = await self._http.json("POST", "/v1/embeddings", body, model=request.model, limits=STREAM)
         rows: _Embeddings = read(answer, _Embeddings, self.url)
+        tokens = rows.usage.prompt_tokens if rows.usage else 0
+        speed = probe.learn_vectors(self._speeds.get(request.model), tokens, time.monotonic() - began)
+        self._speeds |= {request.model: speed} if speed else {}
         if len(rows.data) != len(request.texts):
             raise EngineFailed(f"{self.url} gave {len(rows.data)} vectors for {len(request.texts)} texts")
         vectors = tuple(pack(row.embedding) for row in sorted(rows.data, key=lambda row: row.index))
-        return Embedding(vectors, rows.usage.prompt_tokens if rows.usage else 0)
+        return Embedding(vectors, tokens)
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
         async def post(path: str, body: object) -> dict[str, Any]:

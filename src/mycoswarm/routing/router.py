@@ -42,6 +42,7 @@ from mycoswarm.core.placement import Placement
 from mycoswarm.core.task import Task
 from mycoswarm.core.views import Counted
 from mycoswarm.fabric.transport import Transport
+from mycoswarm.routing.door import check
 from mycoswarm.routing.estimate import demand
 from mycoswarm.routing.executor import EmbedWork, Executor, Work
 from mycoswarm.routing.placement import Choice, Place, PlaceKey, Policy, Request, choose
@@ -111,6 +112,7 @@ class Router:
         Raises:
             MycoError: nothing was delivered and nothing will be.
         """
+        check(request)
         if not request.id:
             request = msgspec.structs.replace(request, id=new_request_id())
         self._book.open(Task(request.id, "chat", "queued", request.model, self._node))
@@ -178,6 +180,7 @@ class Router:
         Raises:
             MycoError: no place could.
         """
+        check(request)
         if not request.id:
             request = msgspec.structs.replace(request, id=new_request_id())
         self._book.open(Task(request.id, "embed", "queued", request.model, self._node))
@@ -204,6 +207,8 @@ class Router:
         Raises:
             MycoError: no place could answer this request.
         """
+
+        check(request)
 
         async def at(place: Place) -> Counted:
             work = Work(place.offer.engine, msgspec.structs.replace(request, model=place.offer.name))

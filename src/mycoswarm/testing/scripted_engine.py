@@ -40,16 +40,19 @@ class ScriptedEngine:
     """An Engine. `scripts` are used up in turn, the last one stays; tests read the lists.
 
     Args:
+        embeds: the same for vectors, of which `before` and `refuse` count.
         sleep: how it waits; the virtual clock's in tests of time.
     """
 
     offers: tuple[ModelOffer, ...]
     scripts: list[Script] = field(default_factory=lambda: [Script()])
+    embeds: list[Script] = field(default_factory=lambda: [Script()])
     name: str = "scripted"
     sleep: Sleep = asyncio.sleep
     healthy: Health = field(default_factory=lambda: Health(True, "1"))
     asked: list[ChatRequest] = field(default_factory=list)
     embedded: list[EmbedRequest] = field(default_factory=list)
+    unread: list[EmbedRequest] = field(default_factory=list)
     cancelled: list[ChatRequest] = field(default_factory=list)
     finished: list[ChatRequest] = field(default_factory=list)
     closed: bool = False
@@ -121,6 +124,14 @@ class ScriptedEngine:
         """Vectors that depend on nothing but the text's length."""
         self._offer(request.model)
         self.embedded.append(request)
+        script = self.embeds.pop(0) if len(self.embeds) > 1 else self.embeds[0]
+        if script.refuse is not None:
+            raise script.refuse
+        try:
+            await self.sleep(script.before)
+        except asyncio.CancelledError:
+            self.unread.append(request)
+            raise
         return Embedding(tuple(pack((float(len(text)), 1.0)) for text in request.texts), len(request.texts))
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
