@@ -126,6 +126,11 @@ def test_a_later_instruction_is_a_new_task() -> None:
     assert "two.txt" in "".join(call.arguments)
 
 
+def test_an_instruction_in_quotes_has_none_in_its_content() -> None:
+    body = {"messages": [{"role": "user", "content": f'"{ASK}"'}]}
+    assert "".join(chat("write", body).words) == "hello.txt\n```\nhello from the swarm\n```\n"
+
+
 def test_formats_limits_and_continued_prompts() -> None:
     messages = [{"role": "user", "content": "hello"}]
     schema = {"type": "object", "properties": {"age": {"type": "integer"}, "on": {"type": "boolean"}}}

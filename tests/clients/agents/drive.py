@@ -87,7 +87,7 @@ def drive(boa: Machine, program: Program, directory: Path, listen: int) -> Run:
     sent = requests(wire)
     asked = [one for one in sent if one.method == "POST"]
     output = done.stdout + done.stderr
-    problem = _problem(program, task, done.returncode, output, asked)
+    problem = problem_of(program, task, done.returncode, output, asked)
     result = Result(
         program.name,
         version(program),
@@ -101,7 +101,7 @@ def drive(boa: Machine, program: Program, directory: Path, listen: int) -> Run:
     return Run(result, tuple(sent), output, wire)
 
 
-def _problem(program: Program, task: Task, code: int, output: str, asked: Sequence[Sent]) -> str:
+def problem_of(program: Program, task: Task, code: int, output: str, asked: Sequence[Sent]) -> str:
     """What is wrong, in one sentence; the first thing that is."""
     if not asked:
         return f"it asked no model; it ended with {code}"

@@ -56,11 +56,10 @@ class Program(msgspec.Struct, frozen=True):
 
 
 def _claude(task: Task) -> Mapping[str, str]:
+    # No model is named: those it knows by itself stand for the best of the swarm.
     return {
         "ANTHROPIC_BASE_URL": task.base,
         "ANTHROPIC_AUTH_TOKEN": "none",
-        "ANTHROPIC_MODEL": MODEL,
-        "ANTHROPIC_SMALL_FAST_MODEL": MODEL,
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         "DISABLE_TELEMETRY": "1",
         "DISABLE_ERROR_REPORTING": "1",
