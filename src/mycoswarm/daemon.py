@@ -25,7 +25,7 @@ import msgspec
 
 from mycoswarm import __version__
 from mycoswarm.client import settings_file
-from mycoswarm.core.errors import Fixable, InvalidRequest, MycoError, NotWritable, from_os_error
+from mycoswarm.core.errors import Fixable, MycoError, NotWritable, from_os_error
 from mycoswarm.core.paths import Paths, resolve
 from mycoswarm.core.settings import Settings
 from mycoswarm.core.tasks import TaskGroup
@@ -74,6 +74,7 @@ def _arguments() -> argparse.ArgumentParser:
     run.add_argument("--port", type=int)
     run.add_argument("--peer-port", type=int)
     run.add_argument("--listen")
+    run.add_argument("--ollama-port", type=int)
     run.add_argument("--announce")
     run.add_argument("--peer", dest="peers", action="append")
     run.add_argument("--private", action="store_true", help="for one command only: no peers, any free port")
@@ -90,17 +91,19 @@ def _detect() -> int:
 
 
 def _run(asked: argparse.Namespace) -> int:
-    flags = {key: getattr(asked, key) for key in ("name", "port", "peer_port", "listen", "announce", "peers")}
+    flags = {
+        key: getattr(asked, key) for key in ("name", "port", "peer_port", "listen", "ollama_port", "announce", "peers")
+    }
     if asked.private:
         flags = {
             **flags,
             "announce": "no",
             "listen": "loopback",
+            "ollama_port": 0,
             "port": flags["port"] if flags["port"] is not None else 0,
         }
     paths = resolve()
     settings = settings_file.load(paths, flags).settings
-    _refuse_what_is_not_there_yet(settings)
     _make_directories(paths)
     with _lock(paths):
         from mycoswarm.telemetry import logs
@@ -112,14 +115,6 @@ def _run(asked: argparse.Namespace) -> int:
         # A full disk must not fill the terminal with a traceback for every line that could not be logged.
         logging.raiseExceptions = False
         return _loop(_serve(paths, settings, private=asked.private, keep=asked.keep))
-
-
-def _refuse_what_is_not_there_yet(settings: Settings) -> None:
-    """Rather than to serve loopback only and let the owner believe otherwise."""
-    if settings.ollama_port:
-        raise InvalidRequest(
-            "`ollama_port` is not there yet: this version does not speak Ollama's API", "leave it at 0"
-        )
 
 
 def _loop(work: Any) -> int:

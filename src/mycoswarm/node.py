@@ -10,7 +10,7 @@ peer port ─▶ handlers below ────────────────
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,7 @@ from mycoswarm.core.model import Progress
 from mycoswarm.core.node import PROTOCOL, NodeRecord, NodeView, PeerState, SwarmInfo
 from mycoswarm.core.paths import Paths
 from mycoswarm.core.placement import Placement
+from mycoswarm.core.preset import Recipe
 from mycoswarm.core.settings import Settings
 from mycoswarm.core.task import Task
 from mycoswarm.core.tasks import TaskGroup, repeat
@@ -45,6 +46,7 @@ from mycoswarm.core.views import (
     Invitation,
     Joined,
     Left,
+    ModelDetail,
     ModelPlace,
     Models,
     ModelView,
@@ -70,6 +72,7 @@ from mycoswarm.fabric.webstore import WebStore
 from mycoswarm.hardware import classify
 from mycoswarm.hardware import probe as hardware_probe
 from mycoswarm.hardware.detect import detect
+from mycoswarm.holdings import Holdings
 from mycoswarm.models import catalog
 from mycoswarm.models.store import ModelStore
 from mycoswarm.routing import homes
@@ -174,6 +177,15 @@ class Node:
             Policy(settings.prefer, settings.patience, settings.stand_in == "auto"),
             self._book,
         )
+        self._holdings = Holdings(
+            self._fabric,
+            self._store,
+            self._executor,
+            self.models,
+            self._router.place,
+            lambda: self._attached.all,
+            self._tell,
+        )
 
     @property
     def id(self) -> NodeId:
@@ -200,6 +212,7 @@ class Node:
         self._fabric.add_handler("POST", COUNT_PATH, self._peer_count)
         self._fabric.add_handler("POST", PULL_PATH, self._peer_pull)
         self._fabric.add_handler("POST", REMOVE_PATH, self._peer_remove)
+        self._holdings.serve()
         for (method, path), handler in self._web.handlers().items():
             self._fabric.add_handler(method, path, handler)
         self._embedded = await _embedded(self._store, self._settings)
@@ -347,6 +360,24 @@ class Node:
         )
         return _decode(reply, Removed, target.name)
 
+    async def show_model(self, name: str) -> ModelDetail:
+        return await self._holdings.show(name)
+
+    async def load_model(self, name: str, keep: float | None) -> ModelPlace:
+        return await self._holdings.load(name, keep)
+
+    async def unload_model(self, name: str) -> None:
+        await self._holdings.unload(name)
+
+    def create_model(self, recipe: Recipe) -> AsyncGenerator[Progress, None]:
+        return self._holdings.create(recipe)
+
+    async def has_blob(self, digest: str) -> bool:
+        return await self._holdings.has_blob(digest)
+
+    async def put_blob(self, digest: str, pieces: AsyncIterator[bytes], size: int | None) -> None:
+        await self._holdings.put_blob(digest, pieces, size)
+
     async def invite(self, headless: bool, name: str, open_for: float) -> Invitation:
         self._not_private("invite")
         return await self._fabric.invite(headless, name, open_for)
@@ -455,16 +486,19 @@ class Node:
             async for step in steps:
                 if step.stage == "done":
                     # Before "done" goes out, so that whoever pulled can ask at once.
-                    await self._attached.ask()
-                    self._fabric.publish(self._record())
+                    await self._tell()
                 yield step
 
     async def _remove_here(self, name: str) -> Removed:
         await self._embedded.unload(name)
         freed = await asyncio.to_thread(self._store.remove, name)
-        await self._attached.ask()
-        self._fabric.publish(self._record())
+        await self._tell()
         return Removed(name, self.id, freed)
+
+    async def _tell(self) -> None:
+        """The models here have changed: now, not when the next change is gathered."""
+        await self._attached.ask(self._attached.all)
+        self._fabric.publish(self._record())
 
     def _with_model(self, name: str, node: str) -> NodeView:
         """The named node, else this one if it has the model, else the only other one that has it."""

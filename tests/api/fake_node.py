@@ -1,11 +1,11 @@
 """A NodeService that answers by the book: what it is told to, and a record of what it was asked."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 
 from mycoswarm.core.access import KeyBody, KeyRemoved, Keys, KeyView, NewKey, WebCertificate
-from mycoswarm.core.chat import ChatRequest, Delta, Finish, Start, Text, Usage
+from mycoswarm.core.chat import ChatRequest, Delta, Finish, Sampling, Start, Text, Usage
 from mycoswarm.core.embed import Embedded, Embedding, EmbedRequest, pack
 from mycoswarm.core.errors import Refused
 from mycoswarm.core.health import Problem
@@ -13,6 +13,7 @@ from mycoswarm.core.ids import EngineId, ModelName, NodeId, RequestId, SwarmId
 from mycoswarm.core.model import ModelOffer, Progress
 from mycoswarm.core.node import NodeView, StateChange, SwarmInfo
 from mycoswarm.core.placement import Candidate, Placement, Terms
+from mycoswarm.core.preset import Preset, Recipe
 from mycoswarm.core.task import Task
 from mycoswarm.core.views import (
     Admitted,
@@ -23,6 +24,8 @@ from mycoswarm.core.views import (
     Invitation,
     Joined,
     Left,
+    ModelDetail,
+    ModelFacts,
     ModelPlace,
     Models,
     ModelView,
@@ -46,6 +49,13 @@ TASK = Task(RequestId("req-1"), "chat", "done", "m")
 PLACED = Placement("m", (Candidate(NodeId("miu"), "miu", EngineId("e"), ModelName("m"), Terms(0, 0, 0, 0, 1)),), 0)
 HISTORY = NodeHistory(VIEW, (StateChange(12.0, "up", "beat seen"), StateChange(60.0, "down", "no beat")))
 PROBLEMS = HealthReport((Problem("one-keeper", "warning", "there is one keeper only", "make a second one"),))
+FACTS = ModelFacts(
+    {"general.architecture": "llama", "llama.context_length": 2048},
+    "{{ messages }}",
+    "MIT",
+    Preset("Be brief.", sampling=Sampling(temperature=0.5), parameters={"temperature": 0.5, "stop": ["END", "\n"]}),
+    1_000_000_000.0,
+)
 METRICS = "# TYPE mycoswarm_info gauge\nmycoswarm_info 1\n"
 COMPARING = Comparing("run-1", ("apple", "bread", "candle", "door"), "miu", 120.0)
 WAITING = WaitingMachines((Waiting("run-1", "uncho", "10.0.0.7", COMPARING.words, 3.0),))
@@ -68,6 +78,7 @@ class FakeNode:
         self.asked: list[ChatRequest] = []
         self.embedded: list[EmbedRequest] = []
         self.calls: list[tuple[object, ...]] = []
+        self.blobs: dict[str, bytes] = {}
         self.closed = 0
         self.broken: Exception | None = None
 
@@ -139,6 +150,33 @@ class FakeNode:
     async def remove_model(self, name: str, node: str) -> Removed:
         self.calls.append(("remove", name, node))
         return Removed(name, ME, 7)
+
+    async def show_model(self, name: str) -> ModelDetail:
+        self.calls.append(("show", name))
+        if self.broken is not None:
+            raise self.broken
+        return ModelDetail(PLACE, FACTS)
+
+    async def load_model(self, name: str, keep: float | None) -> ModelPlace:
+        self.calls.append(("load", name, keep))
+        return PLACE
+
+    async def unload_model(self, name: str) -> None:
+        self.calls.append(("unload", name))
+
+    async def create_model(self, recipe: Recipe) -> AsyncGenerator[Progress, None]:
+        self.calls.append(("create", recipe))
+        async with aclosing(self._play()) as steps:
+            async for step in steps:
+                assert isinstance(step, Progress)
+                yield step
+
+    async def has_blob(self, digest: str) -> bool:
+        return digest in self.blobs
+
+    async def put_blob(self, digest: str, pieces: AsyncIterator[bytes], size: int | None) -> None:
+        self.calls.append(("blob", digest, size))
+        self.blobs[digest] = b"".join([piece async for piece in pieces])
 
     async def history(self, node: str) -> NodeHistory:
         self.calls.append(("history", node))

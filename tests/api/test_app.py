@@ -8,7 +8,8 @@ import pytest
 from mycoswarm import __version__
 from mycoswarm.api.app import MAX_ANSWER_BODY, create_app
 from mycoswarm.core.chat import ChatRequest, Text, message
-from mycoswarm.core.errors import Busy
+from mycoswarm.core.errors import Busy, UnknownModel
+from mycoswarm.core.placement import Placement
 from mycoswarm.core.task import Task
 from mycoswarm.core.tasks import TaskGroup
 from mycoswarm.core.views import (
@@ -70,6 +71,9 @@ CLOSED = [
     ("POST", "/swarm/v1/models/pull", b'{"name":"m"}'),
     ("DELETE", "/swarm/v1/models/m", b""),
 ]
+NOTHING_STORED = {("GET", "/v1/responses/{id}"), ("DELETE", "/v1/responses/{id}")}
+"""There, but only to say that they have nothing."""
+
 FREE = [
     ("GET", "/healthz", b""),
     ("GET", "/schema", b""),
@@ -86,6 +90,9 @@ FREE = [
     ("POST", "/swarm/v1/chat", CHAT),
     ("GET", "/v1/models", b""),
     ("GET", "/v1/models/org/m:7b", b""),
+    ("POST", "/v1/completions", b'{"prompt":"Once"}'),
+    ("POST", "/v1/embeddings", b'{"input":"Once"}'),
+    ("POST", "/v1/responses", b'{"input":"hi"}'),
     ("POST", "/v1/chat/completions", THEIRS),
     ("POST", "/v1/messages", MESSAGES),
     ("POST", "/v1/messages/count_tokens", MESSAGES),
@@ -148,11 +155,16 @@ async def test_route_decides_and_runs_nothing(app: Any, node: FakeNode) -> None:
     assert [request.model for request in node.asked] == ["m"]
 
 
-async def test_openai_s_lists(app: Any) -> None:
+async def test_openai_s_lists(app: Any, node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = (await ask(app, "GET", "/v1/models")).json
-    assert [one["id"] for one in listed["data"]] == ["org/m:7b"]
+    assert [one["id"] for one in listed["data"]] == ["auto", "org/m:7b"]
     for spelling in ("org/m:7b", "org%2Fm%3A7b"):
-        assert (await ask(app, "GET", f"/v1/models/{spelling}")).json == listed["data"][0]
+        assert (await ask(app, "GET", f"/v1/models/{spelling}")).json == listed["data"][1]
+
+    def place(request: ChatRequest) -> Placement:
+        raise UnknownModel(f"no node has a model named '{request.model}'")
+
+    monkeypatch.setattr(node, "place", place)
     missing = await ask(app, "GET", "/v1/models/other")
     assert missing.status == 404
     assert "'other'" in missing.json["error"]["message"]
@@ -246,15 +258,14 @@ async def test_the_schema_lists_every_route_that_there_is(app: Any) -> None:
         "/swarm/v1/join/compare/run-1": "/swarm/v1/join/compare/{run}",
         "/v1/models/org/m:7b": "/v1/models/{model}",
     }
-    assert listed == {(method, templates.get(path, path)) for method, path, _ in [*FREE, *CLOSED]}
+    assert listed - NOTHING_STORED == {(method, templates.get(path, path)) for method, path, _ in [*FREE, *CLOSED]}
+    assert listed >= NOTHING_STORED
 
 
 # What there is not
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/nothing", "/v1", "/v1/embeddings", "/swarm/v1/", "/swarm/v1/tasks/", "/api/tags"]
-)
+@pytest.mark.parametrize("path", ["/", "/nothing", "/v1", "/v1/images", "/swarm/v1/", "/swarm/v1/tasks/", "/api/tags"])
 async def test_nothing_is_there(app: Any, path: str) -> None:
     exchange = await ask(app, "GET", path)
     assert exchange.status == 404
@@ -447,3 +458,50 @@ async def test_a_socket_that_closes_in_the_middle_of_an_answer_frees_the_node(po
         writer.close()
         while node.closed == 0:
             await asyncio.sleep(0.005)
+
+
+# The path that two dialects share, and OpenAI's others
+
+
+async def test_the_list_of_models_is_told_in_the_shape_of_whoever_asks(app: Any) -> None:
+    theirs = (await ask(app, "GET", "/v1/models", b"", {"anthropic-version": "2023-06-01"})).json
+    assert [(one["type"], one["id"]) for one in theirs["data"]] == [("model", "org/m:7b")]
+    one = (await ask(app, "GET", "/v1/models/org/m:7b", b"", {"anthropic-version": "2023-06-01"})).json
+    assert one["display_name"] == "org/m:7b"
+    assert (await ask(app, "GET", "/v1/models/auto")).json["owned_by"] == "mycoswarm"
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_no_response_is_stored(app: Any, method: str) -> None:
+    exchange = await ask(app, method, "/v1/responses/resp_1")
+    assert exchange.status == 404
+    assert "resp_1" in exchange.json["error"]["message"]
+
+
+async def test_vectors_say_who_made_them(app: Any, node: FakeNode) -> None:
+    exchange = await ask(app, "POST", "/v1/embeddings", b'{"input":["a","bcd"],"model":"text-embedding-3-small"}')
+    assert [one["embedding"] for one in exchange.json["data"]] == [[1.0, 1.0], [3.0, 1.0]]
+    assert (exchange.headers["x-mycoswarm-node"], exchange.headers["x-mycoswarm-model"]) == ("uncho", "minilm")
+    assert [one.texts for one in node.embedded] == [("a", "bcd")]
+    wrong = await ask(app, "POST", "/v1/embeddings", b'{"input":[]}')
+    assert (wrong.status, wrong.json["error"]["param"]) == (400, "input")
+    assert "x-request-id" in wrong.headers
+
+
+async def test_a_client_that_leaves_before_its_vectors_are_there_ends_the_work(
+    app: Any, node: FakeNode, group: TaskGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: object) -> Any:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(node, "embed", slow)
+    exchange = Exchange(group, app, "POST", "/v1/embeddings", b'{"input":"a"}')
+    await began.wait()
+    await exchange.leave()
+    assert ended.is_set()

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import MutableMapping
+from collections.abc import AsyncIterator, MutableMapping
 from typing import Any
 
 import msgspec
@@ -8,8 +8,16 @@ import pytest
 from mycoswarm.api import asgi
 from mycoswarm.api.asgi import ClientGone, StreamReply, read_body, send_error, send_response, until_gone
 from mycoswarm.core.errors import Busy, InvalidRequest, NotFound, WrongMethod
+from mycoswarm.core.tasks import TaskGroup
 
 Message = MutableMapping[str, Any]
+
+
+@pytest.fixture
+async def group() -> AsyncIterator[TaskGroup]:
+    made = TaskGroup()
+    yield made
+    await made.close()
 
 
 class Wire:
@@ -57,6 +65,25 @@ async def test_a_body_is_read_up_to_its_limit_and_no_further() -> None:
     with pytest.raises(InvalidRequest, match="larger than 5 bytes"):
         await read_body(wire.receive, 5)
     assert (await wire.receive())["body"] == b"789"
+
+
+async def test_large_bodies_share_a_room_and_small_ones_need_none(
+    monkeypatch: pytest.MonkeyPatch, group: TaskGroup
+) -> None:
+    monkeypatch.setattr(asgi, "ROOM_FOR_BODIES", 25)
+    monkeypatch.setattr(asgi, "SMALL_BODY", 5)
+    held = [Wire(piece(b"1234567890", more=True)) for _ in range(2)]
+    reading = [group.start(read_body(one.receive), "read") for one in held]
+    await asyncio.sleep(0)
+    with pytest.raises(Busy, match="too many large requests") as caught:
+        await read_body(Wire(piece(b"123456", more=False)).receive)
+    assert caught.value.data["retry_after"] == 1
+    assert await read_body(Wire(piece(b"12345", more=False)).receive) == b"12345"
+    held[0].gone.set()
+    with pytest.raises(ClientGone):
+        await reading[0]
+    assert await read_body(Wire(piece(b"123456789012345", more=False)).receive) == b"123456789012345"
+    assert await read_body(Wire(piece(b"1234567", more=True), piece(b"12345678", more=False)).receive)
 
 
 async def test_a_client_that_leaves_in_the_middle_of_its_body() -> None:

@@ -99,3 +99,19 @@ async def test_a_reader_that_does_not_read_stops_the_models() -> None:
         await asyncio.sleep(0)
     assert said < 50
     await answer.aclose()
+
+
+async def test_several_prompts_are_numbered_prompt_by_prompt_and_each_counts_once() -> None:
+    model = Model()
+    deltas = [delta async for delta in several(model.chat, REQUEST, 2, ("a", "b"))]
+    asked = {one.id: (one.prompt, one.sampling.seed) for one in model.asked}
+    assert asked == {"r-0": ("a", 7), "r-1": ("a", 8), "r-2": ("b", 7), "r-3": ("b", 8)}
+    assert sorted(one.choice for one in deltas if isinstance(one, Text)) == [0, 1, 2, 3]
+    assert [one for one in deltas if isinstance(one, Usage)] == [Usage(20, 8, 8, seq=len(deltas) - 1)]
+
+
+async def test_one_prompt_of_a_list_is_passed_through() -> None:
+    model = Model()
+    deltas = [delta async for delta in several(model.chat, REQUEST, 1, ("a",))]
+    assert [type(one) for one in deltas] == [Start, Text, Finish, Usage]
+    assert [one.prompt for one in model.asked] == ["a"]

@@ -8,7 +8,7 @@ import pytest
 from mycoswarm.api import asgi
 from mycoswarm.api.answering import chat_app
 from mycoswarm.api.asgi import App
-from mycoswarm.api.openai.chat import read
+from mycoswarm.api.openai.chat_request import read
 from mycoswarm.api.openai.shape import DIALECT
 from mycoswarm.api.streams import StreamRoutes
 from mycoswarm.core.chat import ChatRequest, Delta, Error, Note, Start, Text, decode_delta, message
@@ -323,7 +323,8 @@ async def test_a_bad_body_is_the_client_s_fault_and_asks_nobody(app: Any, body: 
     node = FakeNode()
     exchange = await ask(app(node), "POST", "/x", body)
     assert exchange.status == 400
-    assert exchange.json["error"]["code"] == "invalid_request"
+    error = exchange.json["error"]
+    assert error.get("type", f"{error['code']}_error") == "invalid_request_error"
     assert node.asked == []
     assert node.calls == []
 

@@ -11,7 +11,7 @@ import msgspec
 from tests import bench
 from tests.bench.figures import Figure
 
-PARTS = {"figures", "__main__", "engine", "load"}
+PARTS = {"figures", "__main__", "engine", "load", "dialect_load"}
 
 
 def main(arguments: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""[io] An engine that costs nothing and paces exactly: OpenAI's streaming chat over a bare asyncio protocol.
+"""[io] An engine that costs nothing and paces exactly: OpenAI's streams over a bare asyncio protocol.
 
     python -m tests.bench.engine PORT TOKENS MS
 
@@ -25,6 +25,11 @@ def _token(number: int) -> bytes:
     return _event(json.dumps({"id": "x", "object": "chat.completion.chunk", "choices": [choice]}).encode())
 
 
+def _continued(number: int) -> bytes:
+    choice = {"index": 0, "text": f"tok{number} ", "finish_reason": None}
+    return _event(json.dumps({"id": "x", "object": "text_completion", "choices": [choice]}).encode())
+
+
 _LAST = _event(
     json.dumps({"id": "x", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}).encode()
 ) + _event(b'{"id": "x", "choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 16}}')
@@ -35,7 +40,9 @@ class Connection(asyncio.Protocol):
     """One keep-alive connection; a request is complete when its body is."""
 
     def __init__(self, tokens: int, pause: float) -> None:
-        self._tokens = [_token(number) for number in range(tokens)]
+        self._chat = [_token(number) for number in range(tokens)]
+        self._completion = [_continued(number) for number in range(tokens)]
+        self._tokens = self._chat
         self._pause = pause
         self._buffer = b""
         self._timer: asyncio.TimerHandle | None = None
@@ -64,6 +71,7 @@ class Connection(asyncio.Protocol):
             body = b'{"object": "list", "data": [{"id": "paced", "object": "model"}]}'
             self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
         elif head.startswith(b"POST"):
+            self._tokens = self._completion if head.startswith(b"POST /v1/completions") else self._chat
             self._transport.write(_HEAD)
             self._say(0)
         else:

@@ -12,7 +12,10 @@ from aiohttp import web
 
 @dataclass
 class OpenAIServer:
-    """models: the entries of /v1/models. extra: further GET paths and their JSON. headers: on every reply."""
+    """models: the entries of /v1/models. extra: further GET paths and their JSON. headers: on every reply.
+
+    refusal: of every chat.
+    """
 
     models: list[dict[str, Any]]
     extra: dict[str, Any] = field(default_factory=dict)
@@ -21,6 +24,7 @@ class OpenAIServer:
     words: int = 10
     pause: float = 0.001
     cut_after: int | None = None
+    refusal: dict[str, Any] | None = None
     requests: list[dict[str, Any]] = field(default_factory=list)
     cancelled: int = 0
 
@@ -48,11 +52,17 @@ class OpenAIServer:
             case "/apply-template":
                 return web.json_response({"prompt": " ".join(m["content"] for m in body["messages"])})
             case "/tokenize":
-                return web.json_response({"tokens": list(range(len(body["content"].split())))})
+                if "content" in body:
+                    return web.json_response({"tokens": list(range(len(body["content"].split())))})
+                # vLLM's takes the whole request.
+                text = body.get("prompt") or " ".join(m["content"] for m in body["messages"])
+                return web.json_response({"count": len(text.split()), "max_model_len": 4096})
+            case _ if self.refusal is not None:
+                return web.json_response(self.refusal, status=400)
             case _:
-                return await self._chat(request)
+                return await self._chat(request, raw=request.path == "/v1/completions")
 
-    async def _chat(self, request: web.Request) -> web.StreamResponse:
+    async def _chat(self, request: web.Request, *, raw: bool) -> web.StreamResponse:
         reply = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await reply.prepare(request)
         try:
@@ -61,12 +71,15 @@ class OpenAIServer:
                     assert request.transport is not None
                     request.transport.abort()
                     return reply
-                await reply.write(_event({"choices": [{"index": 0, "delta": {"content": f"w{number} "}}]}))
+                said = {"text": f"w{number} "} if raw else {"delta": {"content": f"w{number} "}}
+                timings = {"prompt_n": 3, "predicted_n": number + 1}
+                await reply.write(_event({"choices": [{"index": 0, **said}], "timings": timings}))
                 await asyncio.sleep(self.pause)
         except (ConnectionError, asyncio.CancelledError):
             self.cancelled += 1
             raise
-        await reply.write(_event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}))
+        last = {"text": ""} if raw else {"delta": {}}
+        await reply.write(_event({"choices": [{"index": 0, **last, "finish_reason": "stop"}]}))
         await reply.write(_event({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": self.words}}))
         await reply.write(b"data: [DONE]\n\n")
         return reply

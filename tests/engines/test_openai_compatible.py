@@ -3,10 +3,11 @@
 import msgspec
 import pytest
 
-from mycoswarm.core.chat import ChatRequest, Delta, Error, Finish, Start, Text, Usage
+from mycoswarm.core.chat import ChatRequest, Delta, Error, Finish, Sampling, Start, Text, Usage
 from mycoswarm.core.chat import message as said
 from mycoswarm.core.embed import EmbedRequest, unpack
-from mycoswarm.core.errors import EngineFailed, InvalidRequest, UnknownModel
+from mycoswarm.core.errors import ContextTooLong, EngineFailed, InvalidRequest, UnknownModel
+from mycoswarm.core.hardware import EngineKind
 from mycoswarm.core.ids import RequestId
 from mycoswarm.engines.openai_compatible import OpenAICompatible
 from tests.engines.eventually import eventually
@@ -152,11 +153,68 @@ async def test_vectors_come_in_the_order_of_the_texts() -> None:
         await engine.close()
 
 
-async def test_only_llama_server_counts_tokens() -> None:
+async def test_llama_server_and_vllm_count_tokens() -> None:
     async with OpenAIServer([QWEN]).running() as url:
-        engine, other = OpenAICompatible(url, "llama-server"), OpenAICompatible(url, "vllm")
         asked = msgspec.structs.replace(ASK, messages=(said("user", "one two three"),))
-        assert await engine.count_tokens(asked) == 3
-        assert await other.count_tokens(asked) is None
+        raw = msgspec.structs.replace(ASK, messages=(), prompt="one two three four")
+        kinds: tuple[tuple[EngineKind, tuple[int | None, ...]], ...] = (
+            ("llama-server", (3, 4)),
+            ("vllm", (3, 4)),
+            ("lmstudio", (None, None)),
+        )
+        for kind, counts in kinds:
+            engine = OpenAICompatible(url, kind)
+            assert (await engine.count_tokens(asked), await engine.count_tokens(raw)) == counts
+            await engine.close()
+
+
+async def test_a_raw_prompt_is_continued_without_a_template() -> None:
+    server = OpenAIServer([QWEN], words=3)
+    async with server.running() as url:
+        engine = OpenAICompatible(url, "vllm")
+        deltas = await collect(engine, msgspec.structs.replace(ASK, messages=(), prompt="Once upon", logprobs=1))
         await engine.close()
-        await other.close()
+    assert [delta.text for delta in deltas if isinstance(delta, Text)] == ["w0 ", "w1 ", "w2 "]
+    (sent,) = server.requests
+    assert (sent["prompt"], sent["logprobs"]) == ("Once upon", 1)
+    assert "messages" not in sent
+
+
+async def test_llama_server_tells_which_stop_string_it_was() -> None:
+    server = OpenAIServer([QWEN], words=500)
+    async with server.running() as url:
+        engine = OpenAICompatible(url, "llama-server")
+        stops = Sampling(stop=("w9", "3 w"))
+        deltas = await collect(engine, msgspec.structs.replace(ASK, sampling=stops))
+        await eventually(lambda: server.cancelled == 1, 5)
+        await engine.close()
+    assert "".join(delta.text for delta in deltas if isinstance(delta, Text)) == "w0 w1 w2 w"
+    finish, usage = deltas[-2:]
+    assert isinstance(finish, Finish)
+    assert (finish.reason, finish.stop) == ("stop", "3 w")
+    assert isinstance(usage, Usage)
+    assert (usage.prompt_tokens, usage.completion_tokens) == (3, 5)
+    assert "stop" not in server.requests[0]
+
+
+@pytest.mark.parametrize(("words", "wanted", "sent"), [(10, 32_000, 4086), (10, 100, 100), (3000, 32_000, 1096)])
+async def test_no_more_tokens_are_asked_for_than_the_context_leaves(words: int, wanted: int, sent: int) -> None:
+    server = OpenAIServer([QWEN | {"max_model_len": 4096}])
+    async with server.running() as url:
+        engine = OpenAICompatible(url, "vllm")
+        await engine.models()
+        prompt = (said("user", "word " * words),)
+        await collect(engine, msgspec.structs.replace(ASK, messages=prompt, max_tokens=wanted))
+        await engine.close()
+    assert server.requests[-1]["max_tokens"] == sent
+
+
+async def test_who_tells_no_numbers_is_told_in_estimated_ones() -> None:
+    server = OpenAIServer([QWEN | {"max_model_len": 4096}], refusal={"error": {"code": "context_length_exceeded"}})
+    async with server.running() as url:
+        engine = OpenAICompatible(url, "vllm")
+        await engine.models()
+        with pytest.raises(ContextTooLong) as refused:
+            await collect(engine, msgspec.structs.replace(ASK, messages=(said("user", "x" * 40_000),)))
+        await engine.close()
+    assert refused.value.data == {"prompt_tokens": 10_004, "context": 4096}

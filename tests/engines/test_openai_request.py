@@ -1,6 +1,7 @@
 """The canonical request as OpenAI's body."""
 
 import msgspec
+import pytest
 
 from mycoswarm.core.chat import (
     ChatRequest,
@@ -16,7 +17,7 @@ from mycoswarm.core.chat import (
     ToolResultPart,
     message,
 )
-from mycoswarm.engines.openai_request import chat_body
+from mycoswarm.engines.openai_request import DENIED, chat_body
 
 PLAIN = ChatRequest("m", (message("system", "be brief"), message("user", "hi")))
 
@@ -89,3 +90,55 @@ def test_further_fields_go_to_the_same_dialect_only_and_never_into_the_engine() 
     assert not {"id_slot", "lora", "n"} & same.keys()
     assert (same["model"], same["stream"]) == ("m", True)
     assert "xtc_probability" not in chat_body(msgspec.structs.replace(PLAIN, dialect="ollama", extra=extra), "m")
+
+
+@pytest.mark.parametrize("field", sorted(DENIED | {"speculative.n_max"}))
+def test_nothing_of_the_engine_itself_is_in_reach(field: str) -> None:
+    plain = chat_body(msgspec.structs.replace(PLAIN, dialect="openai"), "m")
+    assert chat_body(msgspec.structs.replace(PLAIN, dialect="openai", extra={field: "x"}), "m") == plain
+
+
+@pytest.mark.parametrize(
+    "field", ["grammar", "samplers", "logit_bias", "guided_regex", "structured_outputs", "dry_multiplier", "bad_words"]
+)
+def test_what_shapes_the_text_goes_through(field: str) -> None:
+    assert chat_body(msgspec.structs.replace(PLAIN, dialect="openai", extra={field: 1}), "m")[field] == 1
+
+
+def test_wishes_for_thinking_join_those_for_the_template() -> None:
+    extra = {"chat_template_kwargs": {"enable_thinking": True, "tone": "dry"}}
+    request = msgspec.structs.replace(PLAIN, dialect="openai", extra=extra, thinking=False, effort="low")
+    body = chat_body(request, "m")
+    assert body["chat_template_kwargs"] == {"enable_thinking": False, "tone": "dry", "reasoning_effort": "low"}
+    assert body["reasoning_effort"] == "low"
+    odd = chat_body(msgspec.structs.replace(PLAIN, dialect="openai", extra={"chat_template_kwargs": "x"}), "m")
+    assert odd["chat_template_kwargs"] == {}
+
+
+def test_parallel_calls_are_said_where_there_are_tools() -> None:
+    assert "parallel_tool_calls" not in chat_body(msgspec.structs.replace(PLAIN, parallel_tools=False), "m")
+    tools = msgspec.structs.replace(PLAIN, parallel_tools=False, tools=(Tool("look"),))
+    assert chat_body(tools, "m")["parallel_tool_calls"] is False
+
+
+def test_a_raw_prompt_has_neither_messages_nor_template() -> None:
+    schema = ResponseFormat("json_schema", {"type": "object"})
+    raw = ChatRequest("m", (), prompt="Once", max_tokens=3, logprobs=2, response_format=schema, thinking=True)
+    assert chat_body(raw, "m") == {
+        "model": "m",
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "max_tokens": 3,
+        "prompt": "Once",
+        "logprobs": 2,
+        "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}}},
+        "json_schema": {"type": "object"},
+    }
+
+
+def test_assistant_messages_at_the_end_are_one() -> None:
+    request = ChatRequest("m", (message("user", "a"), message("assistant", "b"), message("assistant", "c")))
+    assert chat_body(request, "m")["messages"] == [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b\n\nc"},
+    ]

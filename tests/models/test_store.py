@@ -171,7 +171,7 @@ async def test_space_is_checked_before_anything_is_fetched(
 async def test_one_pull_of_a_model_at_a_time(store: ModelStore, model: CatalogModel) -> None:
     first = store.pull(NAME)
     await anext(first)
-    with pytest.raises(Busy, match="being fetched already"):
+    with pytest.raises(Busy, match="being fetched or made already"):
         await pull(store)
     await first.aclose()  # pyright: ignore[reportAttributeAccessIssue] an async generator
     assert (await pull(store))[-1].stage == "done"
@@ -234,7 +234,7 @@ async def test_a_missing_file_and_an_unreadable_manifest(store: ModelStore, mode
 async def test_a_newer_store_is_refused_and_not_touched(store: ModelStore, model: CatalogModel) -> None:
     await pull(store)
     manifest = store.get(NAME).path.parent / "manifest.json"
-    newer = manifest.read_text().replace('"schema": 1', '"schema": 2')
+    newer = manifest.read_text().replace('"schema": 1', '"schema": 3')
     manifest.write_text(newer)
     assert "newer mycoswarm" in store.get(NAME).damaged
     with pytest.raises(Fixable, match="newer mycoswarm"):

@@ -38,16 +38,18 @@ ip link set br0 up
 _GET = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=5).read().decode())"
 
 
-def require() -> None:
-    """Skip where this computer cannot make namespaces; in CI that is a failure."""
-    problem = ""
+def missing() -> str:
+    """What this computer lacks to make namespaces; empty where it can."""
     for program in ("unshare", "nsenter", "ip"):
         if shutil.which(program) is None:
-            problem = f"{program} is not installed"
-    if not problem:
-        tried = subprocess.run(["unshare", "-Urnm", "true"], capture_output=True, text=True, check=False)
-        if tried.returncode != 0:
-            problem = f"no user namespaces here: {tried.stderr.strip()}"
+            return f"{program} is not installed"
+    tried = subprocess.run(["unshare", "-Urnm", "true"], capture_output=True, text=True, check=False)
+    return f"no user namespaces here: {tried.stderr.strip()}" if tried.returncode != 0 else ""
+
+
+def require() -> None:
+    """Skip where this computer cannot make namespaces; in CI that is a failure."""
+    problem = missing()
     if problem and os.environ.get("CI"):
         pytest.fail(problem)
     if problem:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from urllib.parse import parse_qsl
 
@@ -75,17 +75,16 @@ async def tell(chat: Chat, asked: Asked, receive: Receive, send: Send, refuse: R
     if asked.writer is not None:
         reply = StreamReply(send, asked.writer.media, asked.writer.keep_alive)
         reply.headers += headers
-        await stream(chat, asked.request, receive, reply, asked.writer, refuse, asked.choices)
+        await stream(chat, asked.request, receive, reply, asked.writer, refuse, asked.choices, asked.prompts)
         return
     assert asked.collector is not None, "an answer is streamed or collected"
-    work = _collect(chat, asked.request, asked.choices, asked.collector, send, refuse, headers)
+    work = _collect(chat, asked, asked.collector, send, refuse, headers)
     await until_gone(receive, work, None)
 
 
 async def _collect(
     chat: Chat,
-    request: ChatRequest,
-    choices: int,
+    asked: Asked,
     collector: Collector,
     send: Send,
     refuse: Refuse,
@@ -93,14 +92,14 @@ async def _collect(
 ) -> None:
     try:
         start: Start | None = None
-        async with aclosing(several(chat, request, choices)) as deltas:
+        async with aclosing(several(chat, asked.request, asked.choices, asked.prompts)) as deltas:
             async for delta in deltas:
                 if isinstance(delta, Error):
                     raise from_body(delta.error)
                 if isinstance(delta, Start):
                     start = start or delta
                 collector.add(delta)
-        await send_response(send, 200, collector.body(), [*reply_headers(start, request.id), *headers])
+        await send_response(send, 200, collector.body(), [*reply_headers(start, asked.request.id), *headers])
     except MycoError as problem:
         await refuse(problem)
 
@@ -113,6 +112,7 @@ async def stream(
     writer: Writer,
     refuse: Refuse,
     choices: int = 1,
+    prompts: Sequence[str] = (),
 ) -> None:
     """Stream the answer; a failure before its first word is a reply of its own, one after it an event in it."""
     reply.headers += reply_headers(None, request.id)
@@ -120,7 +120,7 @@ async def stream(
     async def answer() -> None:
         named = False
         try:
-            async with aclosing(several(chat, request, choices)) as deltas:
+            async with aclosing(several(chat, request, choices, prompts)) as deltas:
                 async for delta in deltas:
                     if isinstance(delta, Start) and not named:
                         named = True

@@ -8,11 +8,12 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from mycoswarm import __version__
-from mycoswarm.api import access, auth, dialects, membership, native
+from mycoswarm.api import access, auth, dialects, membership, model_list, native
 from mycoswarm.api.answering import refusing
 from mycoswarm.api.anthropic import routes as anthropic
 from mycoswarm.api.asgi import App, ClientGone, Receive, Scope, Send, read_body, send_response
 from mycoswarm.api.node import NodeService
+from mycoswarm.api.ollama import routes as ollama
 from mycoswarm.api.openai import routes as openai
 from mycoswarm.api.routes import Call, Found, Route, Table, decode_body, openapi
 from mycoswarm.core.chat import MAX_REQUEST, ChatRequest
@@ -32,15 +33,8 @@ def create_app(node: NodeService, token: str) -> App:
 
 def create_guarded(node: NodeService, guard: auth.Guard) -> App:
     """The application over `node` behind a guard."""
-    table = Table(
-        (
-            *native.routes(node),
-            *membership.routes(node),
-            *access.routes(node),
-            *openai.routes(node),
-            *anthropic.routes(node),
-        )
-    )
+    parts = (native, membership, access, model_list, openai, anthropic, ollama)
+    table = Table(route for part in parts for route in part.routes(node))
     document = Route(
         method="GET",
         path="/schema",
@@ -52,7 +46,16 @@ def create_guarded(node: NodeService, guard: auth.Guard) -> App:
         scope="read",
     )
     table = Table((*table.routes, document))
+    return _application(node, table, guard)
 
+
+def create_ollama_app(node: NodeService, guard: auth.Guard) -> App:
+    """What Ollama's own port serves behind a guard: its API, and the two others that theirs serves as well."""
+    theirs = (*ollama.root_routes(), *ollama.routes(node), *openai.routes(node), *anthropic.routes(node))
+    return _application(node, Table(theirs), guard)
+
+
+def _application(node: NodeService, table: Table, guard: auth.Guard) -> App:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from mycoswarm.core.chat import MAX_REQUEST
-from mycoswarm.core.errors import MycoError, TooLarge, WrongMethod
+from mycoswarm.core.errors import Busy, MycoError, TooLarge, WrongMethod
 from mycoswarm.core.tasks import TaskGroup
 
 _log = logging.getLogger(__name__)
@@ -26,25 +26,48 @@ HOLD_HEADERS = 10.0
 """Seconds that response headers wait for an executor, so that they can name it."""
 
 
+ROOM_FOR_BODIES = 4 * MAX_REQUEST
+"""Bytes of all large bodies that are read at the same time. Without it, eight clients that never finish what they began
+to send held half a gigabyte."""
+
+SMALL_BODY = 1024 * 1024
+"""Bytes up to which a body is read however little room is left."""
+
+
 class ClientGone(Exception):
     """The client closed its connection."""
 
 
+class _Room:
+    """Bytes taken by the bodies that are being read, of all requests together."""
+
+    taken = 0
+
+
 async def read_body(receive: Receive, limit: int = MAX_REQUEST) -> bytes:
-    """The whole body. Raises TooLarge beyond `limit` bytes, ClientGone when it never ends."""
+    """The whole body. Raises TooLarge beyond `limit` bytes, Busy where too many others are large, ClientGone when it
+    never ends."""
     chunks: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        chunk: bytes = message.get("body", b"")
-        size += len(chunk)
-        if size > limit:
-            raise TooLarge(f"the body is larger than {limit} bytes", "send less")
-        chunks.append(chunk)
-        if not message.get("more_body", False):
-            return b"".join(chunks)
+    size = taken = 0
+    try:
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            chunk: bytes = message.get("body", b"")
+            size += len(chunk)
+            if size > limit:
+                raise TooLarge(f"the body is larger than {limit} bytes", "send less")
+            if size > SMALL_BODY:
+                if _Room.taken + size - taken > ROOM_FOR_BODIES:
+                    raise Busy("this node is reading too many large requests at once", "try again", retry_after=1)
+                _Room.taken += size - taken
+                taken = size
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                return b"".join(chunks)
+    finally:
+        _Room.taken -= taken
 
 
 async def send_response(

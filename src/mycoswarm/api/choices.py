@@ -1,7 +1,7 @@
 """[io] Several answers to one request: as many requests, told as one stream."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 
 import msgspec
@@ -20,15 +20,23 @@ _AHEAD = 32
 """Deltas that wait for a slow reader, of all choices together; then the engines wait too."""
 
 
-async def several(chat: Chat, request: ChatRequest, count: int) -> AsyncGenerator[Delta, None]:
-    """`count` answers at once, each delta with its choice; at the end one Usage, in which the prompt counts once.
+async def several(
+    chat: Chat, request: ChatRequest, count: int, prompts: Sequence[str] = ()
+) -> AsyncGenerator[Delta, None]:
+    """`count` answers at once, each delta with its choice; at the end one Usage, in which a prompt counts once.
 
     Each answer has its own seed, counted up from the one that was asked for. The first that fails ends them all.
+
+    Args:
+        prompts: raw prompts in place of the request's own; each has `count` answers, one prompt's after the other's.
 
     Raises:
         MycoError: nothing was delivered of any.
     """
-    if count == 1:
+    total = count * max(1, len(prompts))
+    if total == 1:
+        if prompts:
+            request = msgspec.structs.replace(request, prompt=prompts[0])
         async with aclosing(chat(request)) as deltas:
             async for delta in deltas:
                 yield delta
@@ -38,24 +46,25 @@ async def several(chat: Chat, request: ChatRequest, count: int) -> AsyncGenerato
 
     async def one(choice: int) -> None:
         try:
-            async with aclosing(chat(_variant(request, choice))) as deltas:
+            async with aclosing(chat(_variant(request, choice, count, prompts))) as deltas:
                 async for delta in deltas:
                     await ready.put(msgspec.structs.replace(delta, choice=choice))
         except Exception as problem:  # handed to the reader, who raises it: this task has nobody to tell
             await ready.put(problem)
         await ready.put(None)
 
-    for choice in range(count):
+    for choice in range(total):
         tasks.start(one(choice), f"choice {choice} of {request.id}")
-    total = Usage()
-    seq, left, told = 0, count, False
+    used: dict[int, Usage] = {}
+    seq, left, told = 0, total, False
     try:
         while left:
             match await ready.get():
                 case None:
                     left -= 1
                 case Usage() as usage:
-                    total = _sum(total, usage)
+                    prompt = usage.choice // count
+                    used[prompt] = _same_prompt(used.get(prompt, Usage()), usage)
                 case MycoError() as problem if told:
                     yield Error(problem.body(), seq=seq)
                     return
@@ -67,20 +76,36 @@ async def several(chat: Chat, request: ChatRequest, count: int) -> AsyncGenerato
                     seq += 1
                     if isinstance(delta, Error):
                         return
-        yield msgspec.structs.replace(total, seq=seq)
+        yield _sum(used.values(), seq)
     finally:
         await tasks.close()
 
 
-def _variant(request: ChatRequest, choice: int) -> ChatRequest:
+def _variant(request: ChatRequest, choice: int, count: int, prompts: Sequence[str]) -> ChatRequest:
+    prompt, answer = divmod(choice, count)
     seed = request.sampling.seed
-    sampling = request.sampling if seed is None else msgspec.structs.replace(request.sampling, seed=seed + choice)
-    return msgspec.structs.replace(request, id=RequestId(f"{request.id}-{choice}"), sampling=sampling)
+    sampling = request.sampling if seed is None else msgspec.structs.replace(request.sampling, seed=seed + answer)
+    return msgspec.structs.replace(
+        request,
+        id=RequestId(f"{request.id}-{choice}"),
+        sampling=sampling,
+        prompt=prompts[prompt] if prompts else request.prompt,
+    )
 
 
-def _sum(total: Usage, usage: Usage) -> Usage:
+def _same_prompt(total: Usage, usage: Usage) -> Usage:
     return Usage(
         prompt_tokens=max(total.prompt_tokens, usage.prompt_tokens),
         completion_tokens=total.completion_tokens + usage.completion_tokens,
         cached_tokens=max(total.cached_tokens, usage.cached_tokens),
+    )
+
+
+def _sum(used: Iterable[Usage], seq: int) -> Usage:
+    each = tuple(used)
+    return Usage(
+        prompt_tokens=sum(one.prompt_tokens for one in each),
+        completion_tokens=sum(one.completion_tokens for one in each),
+        cached_tokens=sum(one.cached_tokens for one in each),
+        seq=seq,
     )

@@ -90,12 +90,14 @@ class Asked(msgspec.Struct, frozen=True):
     """The canonical request, and how its answer is told: by `writer` where it is streamed, else by `collector`.
 
     choices: how many answers are wanted; more than one are as many requests.
+    prompts: several raw prompts, each answered `choices` times in place of `request.prompt`; numbered prompt by prompt.
     """
 
     request: ChatRequest
     writer: Writer | None
     collector: Collector | None = None
     choices: int = 1
+    prompts: tuple[str, ...] = ()
 
 
 class Dialect(msgspec.Struct, frozen=True):

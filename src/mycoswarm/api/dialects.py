@@ -6,6 +6,7 @@ import msgspec
 
 from mycoswarm.api.anthropic import shape as anthropic
 from mycoswarm.api.dialect import Dialect
+from mycoswarm.api.ollama import shape as ollama
 from mycoswarm.api.openai import shape as openai
 from mycoswarm.core.errors import ErrorBody
 
@@ -33,4 +34,6 @@ def of(path: str, headers: Mapping[str, str]) -> Dialect:
         return anthropic.DIALECT
     if path.startswith("/v1/"):
         return anthropic.DIALECT if "anthropic-version" in headers else openai.DIALECT
+    if path.startswith("/api/"):
+        return ollama.DIALECT
     return NATIVE

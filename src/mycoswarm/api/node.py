@@ -1,6 +1,6 @@
 """What the API needs of the node behind it; the composition root provides it."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Protocol
 
 from mycoswarm.core.access import KeyBody, KeyRemoved, Keys, NewKey, WebCertificate
@@ -10,6 +10,7 @@ from mycoswarm.core.ids import NodeId, RequestId
 from mycoswarm.core.model import Progress
 from mycoswarm.core.node import SwarmInfo
 from mycoswarm.core.placement import Placement
+from mycoswarm.core.preset import Recipe
 from mycoswarm.core.task import Task
 from mycoswarm.core.views import (
     Admitted,
@@ -20,6 +21,8 @@ from mycoswarm.core.views import (
     Invitation,
     Joined,
     Left,
+    ModelDetail,
+    ModelPlace,
     Models,
     NodeDetail,
     NodeHistory,
@@ -62,6 +65,22 @@ class NodeService(Protocol):
     def pull(self, name: str, node: str) -> AsyncGenerator[Progress, None]: ...
 
     async def remove_model(self, name: str, node: str) -> Removed: ...
+
+    async def show_model(self, name: str) -> ModelDetail: ...
+
+    async def load_model(self, name: str, keep: float | None) -> ModelPlace:
+        """Bring it into memory where it would be asked. keep: as `ChatRequest.keep`."""
+        ...
+
+    async def unload_model(self, name: str) -> None:
+        """Take it out of memory wherever it is, as soon as nobody uses it."""
+        ...
+
+    def create_model(self, recipe: Recipe) -> AsyncGenerator[Progress, None]: ...
+
+    async def has_blob(self, digest: str) -> bool: ...
+
+    async def put_blob(self, digest: str, pieces: AsyncIterator[bytes], size: int | None) -> None: ...
 
     async def history(self, node: str) -> NodeHistory: ...
 

@@ -4,6 +4,7 @@ A route is either an `answer` (a typed body in, a typed reply out, no streaming)
 streams). A web framework did this before: 279 modules, 10 MB of an idle node's memory and a quarter of its start.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -95,8 +96,17 @@ class Table:
     def find(self, method: str, path: str) -> Found:
         """The route of a request; `path` as it stood in its first line, still percent-encoded.
 
+        HEAD is GET whose body the server leaves out, where it has no route of its own.
+
         Raises NotFound, WrongMethod.
         """
+        if method == "HEAD":
+            with contextlib.suppress(WrongMethod):
+                return self._find(method, path)
+            return self._find("GET", path)
+        return self._find(method, path)
+
+    def _find(self, method: str, path: str) -> Found:
         exact = self._exact.get(path, {})
         if (route := exact.get(method)) is not None:
             return Found(route, {})

@@ -18,6 +18,7 @@ from mycoswarm.cli.app import App, Verb, pass_app
 @click.option("--port", type=click.IntRange(0, 65535), default=None, help="User API, on loopback. [default: 6926]")
 @click.option("--peer-port", type=click.IntRange(0, 65535), default=None, help="For the other nodes. [default: 6927]")
 @click.option("--listen", type=click.Choice(["loopback", "lan"]), default=None, help="Who may use the user API.")
+@click.option("--ollama-port", type=click.IntRange(0, 65535), default=None, help="Also Ollama's API, e.g. on 11434.")
 @click.option("--announce", type=click.Choice(["yes", "no"]), default=None, help="no: unseen by others, and alone.")
 @click.option("--peer", "peers", multiple=True, metavar="HOST[:PORT]", help="A member, where multicast is blocked.")
 @click.option("--background", is_flag=True, help="Return when the node is ready; `mycoswarm down` stops it.")
@@ -28,6 +29,7 @@ def up(
     port: int | None,
     peer_port: int | None,
     listen: str | None,
+    ollama_port: int | None,
     announce: str | None,
     peers: tuple[str, ...],
     background: bool,
@@ -48,7 +50,14 @@ def up(
             if running.private
             else "mycoswarm status shows it; mycoswarm down stops it",
         )
-    given = {"name": name, "port": port, "peer-port": peer_port, "listen": listen, "announce": announce}
+    given = {
+        "name": name,
+        "port": port,
+        "peer-port": peer_port,
+        "listen": listen,
+        "ollama-port": ollama_port,
+        "announce": announce,
+    }
     flags = [part for key, value in given.items() if value is not None for part in (f"--{key}", str(value))]
     flags += [part for peer in peers for part in ("--peer", peer)]
     if background:

@@ -106,10 +106,11 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ResponseFormat(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`json_schema` goes with kind "json_schema" only."""
+    """`json_schema` and `strict` go with kind "json_schema" only. strict: as the client said it; None: it did not."""
 
     kind: Literal["text", "json_object", "json_schema"] = "text"
     json_schema: dict[str, Any] = {}
+    strict: bool | None = None
 
 
 class ChatRequest(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -130,9 +130,7 @@ TABLE: tuple[Setting, ...] = (
         _choice("loopback", "lan"),
         "who reaches the user API: loopback, this machine; lan, other machines too, by TLS and with an API key",
     ),
-    Setting(
-        "ollama_port", _port, "also serve Ollama's API on this loopback port; 0: no; refused until that API exists"
-    ),
+    Setting("ollama_port", _port, "also serve Ollama's API on this loopback port, e.g. 11434; 0: no"),
     Setting("announce", _choice("yes", "no"), "no: neither announce this node nor let peers in"),
     Setting("peers", _list, "HOST[:PORT] of members, for networks that block multicast"),
     Setting("join", _text, "a headless invitation to join by at the first start"),

@@ -9,6 +9,7 @@ from mycoswarm.core.ids import NodeId
 from mycoswarm.core.model import ModelOffer
 from mycoswarm.core.node import NearbySwarm, NodeView, StateChange, SwarmInfo
 from mycoswarm.core.placement import Placement
+from mycoswarm.core.preset import Preset
 from mycoswarm.core.task import Task
 
 
@@ -273,6 +274,26 @@ class Counted(msgspec.Struct, frozen=True):
     exact: bool
     model: str
     node: str
+
+
+class ModelFacts(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the holder of a model knows of it beside its offer; empty where its engine does not tell.
+
+    header: scalars of the file's head by their own keys, without the chat template. modified: seconds since 1970.
+    """
+
+    header: dict[str, int | float | bool | str] = {}
+    template: str = ""
+    licence: str = ""
+    preset: Preset = Preset()
+    modified: float = 0.0
+
+
+class ModelDetail(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One model on the node that would be asked about it."""
+
+    place: ModelPlace
+    facts: ModelFacts = ModelFacts()
 
 
 class Removed(msgspec.Struct, frozen=True):

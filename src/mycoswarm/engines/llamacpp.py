@@ -35,14 +35,16 @@ from mycoswarm.core.ids import EngineId, ModelName
 from mycoswarm.core.model import ModelOffer, ModelState, Progress, Speed
 from mycoswarm.core.tasks import TaskGroup
 from mycoswarm.egress import unix_session
-from mycoswarm.engines import probe
+from mycoswarm.engines import preset, probe
 from mycoswarm.engines.back_off import BackOff
 from mycoswarm.engines.child import Child
 from mycoswarm.engines.engine import Health
+from mycoswarm.engines.failure import refused_by_template
 from mycoswarm.engines.fit import Fit, fit
+from mycoswarm.engines.folding import fold
 from mycoswarm.engines.llamacpp_child import ChildConfig
 from mycoswarm.engines.model_file import ModelFile, ModelFiles
-from mycoswarm.engines.openai_chat import fetch_json, stream_chat
+from mycoswarm.engines.openai_chat import count_prompt, fetch_json, ours_to_stop, stream_chat
 from mycoswarm.engines.openai_request import chat_body
 from mycoswarm.engines.stay import Stay
 from mycoswarm.engines.stream import Deltas
@@ -187,6 +189,8 @@ class LlamaCpp:
             size=file.size,
             parameters=file.parameters,
             quantization=file.quantization,
+            family=file.family,
+            dimensions=file.dimensions if file.abilities.embed else None,
             context=self._context_of(file),
             needs=known.needs or self._fit(file, available).needs,
             abilities=file.abilities,
@@ -221,6 +225,7 @@ class LlamaCpp:
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
         file = await self._file(request.model)
+        request = preset.apply(file.preset, request)
         self._check(request, file)
         loaded = await self._ensure(file)
         with self._using(loaded, request.keep):
@@ -233,13 +238,9 @@ class LlamaCpp:
                     yield delta
 
     async def _answer(self, loaded: _Loaded, request: ChatRequest) -> AsyncGenerator[Delta, None]:
-        body = chat_body(request, loaded.file.name)
-        limit = body.get("max_tokens")
-        # The rest of the context bounds an answer anyway; what is asked beyond it only costs the engine a look.
-        body["max_tokens"] = loaded.config.context if limit is None else min(limit, loaded.config.context)
         deltas = Deltas(request.id, request.model, str(self.id))
         try:
-            async with aclosing(stream_chat(loaded.session, _BASE, body, deltas, _headers(loaded), _ENDLESS)) as answer:
+            async with aclosing(self._folded_if_need_be(loaded, request, deltas)) as answer:
                 async for delta in answer:
                     yield delta
         except EngineFailed as problem:
@@ -248,15 +249,36 @@ class LlamaCpp:
                 raise error from problem
             yield deltas.error(error)
 
+    async def _folded_if_need_be(
+        self, loaded: _Loaded, request: ChatRequest, deltas: Deltas
+    ) -> AsyncGenerator[Delta, None]:
+        """Some templates take one order of messages only. Their refusal comes before Start, and costs nothing."""
+        folded = msgspec.structs.replace(request, messages=fold(request.messages))
+        for asked in (request, folded):
+            body = chat_body(asked, loaded.file.name)
+            # The rest of the context bounds an answer anyway; what is asked beyond it only costs the engine a look.
+            body["max_tokens"] = min(body.get("max_tokens", loaded.config.context), loaded.config.context)
+            stops = ours_to_stop(body)
+            try:
+                async with aclosing(
+                    stream_chat(loaded.session, _BASE, body, deltas, _headers(loaded), _ENDLESS, stops)
+                ) as answer:
+                    async for delta in answer:
+                        yield delta
+                return
+            except InvalidRequest as refusal:
+                if asked is folded or folded == request or not refused_by_template(refusal):
+                    raise
+
     async def embed(self, request: EmbedRequest) -> Embedding:
         model = request.model
         file = await self._file(model)
         if not file.abilities.embed:
             raise InvalidRequest(f"{model} is no embedding model", "`mycoswarm models` shows which are")
-        if request.dimensions is not None:
+        if request.dimensions not in (None, file.dimensions):
             raise InvalidRequest(f"the vectors of {model} have one length only", "leave `dimensions` out")
         loaded = await self._ensure(file)
-        with self._using(loaded):
+        with self._using(loaded, request.keep):
             answer = await self._post(loaded, "/v1/embeddings", {"input": list(request.texts)}, _ENDLESS)
         try:
             rows = sorted(answer["data"], key=lambda row: row["index"])
@@ -266,15 +288,18 @@ class LlamaCpp:
             raise EngineFailed(f"{model} gave embeddings that cannot be read: {problem}") from problem
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
-        loaded = self._loaded.get(request.model)
-        if loaded is None:
-            return None
-        body = chat_body(request, request.model)
+        """Exactly what an answer's usage would say; loads the model where need be."""
+        # Not the loaded one's: what goes with a file can change while it is in memory.
+        file = await self._file(request.model)
+        request = preset.apply(file.preset, request)
+        self._check(request, file)
+        loaded = await self._ensure(file)
+
+        async def post(path: str, body: object) -> dict[str, Any]:
+            return await self._post(loaded, path, body, _QUICK)
+
         with self._using(loaded):
-            rendered = await self._post(loaded, "/apply-template", {"messages": body["messages"]}, _QUICK)
-            wanted = {"content": rendered.get("prompt", ""), "add_special": True, "parse_special": True}
-            tokens = await self._post(loaded, "/tokenize", wanted, _QUICK)
-        return len(tokens.get("tokens", ()))
+            return await count_prompt(post, request)
 
     async def close(self) -> None:
         self._closed = True

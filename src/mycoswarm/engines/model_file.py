@@ -7,6 +7,7 @@ from typing import Protocol
 import msgspec
 
 from mycoswarm.core.model import Abilities
+from mycoswarm.core.preset import Preset
 
 
 class Geometry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -27,8 +28,10 @@ class ModelFile(msgspec.Struct, frozen=True, omit_defaults=True):
 
     digest: `sha256:…`, None for a file that the owner put there and nobody has hashed yet.
     stamp: modification time in ns at which `digest` was true; a file with another one is hashed again before use.
-    context: tokens it was trained for. template: it can render a chat.
+    context: tokens it was trained for. family: its architecture. dimensions: of its hidden states.
+    template: it can render a chat.
     pooled: an embedding model says itself how its tokens' vectors become one; False takes their mean.
+    preset: what its owner gave it beside the file.
     damaged: one sentence why it cannot be used; such a file is listed, so that its owner hears of it. mend: what to do.
     """
 
@@ -40,11 +43,14 @@ class ModelFile(msgspec.Struct, frozen=True, omit_defaults=True):
     parameters: int | None = None
     quantization: str | None = None
     context: int | None = None
+    family: str | None = None
+    dimensions: int | None = None
     geometry: Geometry | None = None
     template: bool = True
     instruct: bool = True
     abilities: Abilities = Abilities()
     pooled: bool = True
+    preset: Preset | None = None
     damaged: str = ""
     mend: str = ""
 

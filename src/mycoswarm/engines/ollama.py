@@ -12,18 +12,19 @@ import msgspec
 
 from mycoswarm.core.chat import ChatRequest, Delta, Usage
 from mycoswarm.core.embed import Embedding, EmbedRequest, pack
-from mycoswarm.core.errors import EngineFailed, MycoError, Refused, UnknownModel
+from mycoswarm.core.errors import ContextTooLong, EngineFailed, MycoError, Refused, UnknownModel
 from mycoswarm.core.hardware import EngineKind
 from mycoswarm.core.ids import EngineId, ModelName
 from mycoswarm.core.model import Abilities, ModelOffer, Progress, Speed
 from mycoswarm.engines import probe
 from mycoswarm.engines.engine import Health
-from mycoswarm.engines.failure import from_reply
+from mycoswarm.engines.failure import from_reply, told_in_numbers
 from mycoswarm.engines.local_http import HEALTH, STREAM, LocalHttp, read
 from mycoswarm.engines.names import looks_like_embedder, parse_size
 from mycoswarm.engines.ollama_request import chat_body
 from mycoswarm.engines.ollama_stream import OllamaStream
 from mycoswarm.engines.openai_chat import broken
+from mycoswarm.engines.prompt_size import estimate_tokens
 from mycoswarm.engines.stream import Deltas
 
 _log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ _log = logging.getLogger(__name__)
 class _Details(msgspec.Struct):
     parameter_size: str = ""
     quantization_level: str = ""
+    family: str = ""
 
 
 class _Tag(msgspec.Struct):
@@ -160,6 +162,10 @@ class Ollama:
             size=tag.size or None,
             parameters=_count(info.get("general.parameter_count")) or parse_size(tag.details.parameter_size),
             quantization=tag.details.quantization_level or None,
+            family=tag.details.family or None,
+            dimensions=_count(info.get(f"{info.get('general.architecture')}.embedding_length"))
+            if "embedding" in can
+            else None,
             context=served or min(self._context, _count(trained) or self._context),
             needs=running.size if running and running.size else None,
             abilities=Abilities(
@@ -189,7 +195,8 @@ class Ollama:
         if is_cloud(request.model):
             raise Refused(f"{request.model} runs on its vendor's machines, not on yours", "choose a local model")
         deltas = Deltas(request.id, request.model, str(self.id))
-        body = chat_body(request, self._context_of(request.model))
+        context = self._context_of(request.model)
+        body = chat_body(request, context, thinks=self._thinks(request.model))
         try:
             async with aclosing(self._stream(request.model, body, deltas)) as answer:
                 async for delta in answer:
@@ -197,13 +204,15 @@ class Ollama:
                         learned = probe.learn(self._speeds.get(request.model), delta, hidden_cache=True)
                         self._speeds |= {request.model: learned} if learned else {}
                     yield delta
+        except ContextTooLong as problem:
+            raise told_in_numbers(problem, estimate_tokens(request), context) from problem
         except EngineFailed as problem:
             if not deltas.said:
                 raise
             yield deltas.error(problem)
 
     async def _stream(self, model: str, body: dict[str, Any], deltas: Deltas) -> AsyncGenerator[Delta, None]:
-        url = self.url + "/api/chat"
+        url = self.url + ("/api/generate" if "raw" in body else "/api/chat")
         try:
             async with self._http.session.post(
                 url, data=msgspec.json.encode(body), timeout=STREAM, allow_redirects=False
@@ -229,6 +238,8 @@ class Ollama:
         body: dict[str, object] = {"model": request.model, "input": list(request.texts), "truncate": request.truncate}
         if request.dimensions is not None:
             body["dimensions"] = request.dimensions
+        if request.keep is not None:
+            body["keep_alive"] = -1 if request.keep < 0 else request.keep
         answer = await self._http.json("POST", "/api/embed", body, model=request.model, limits=STREAM)
         rows: _Embeddings = read(answer, _Embeddings, self.url)
         if len(rows.embeddings) != len(request.texts):
@@ -253,6 +264,11 @@ class Ollama:
                 trained = _count(info.get(f"{info.get('general.architecture')}.context_length"))
                 return min(self._context, trained or self._context)
         return self._context
+
+    def _thinks(self, model: str) -> bool:
+        """Where nobody has looked yet, it may."""
+        shown = [show for key, show in self._shown.items() if key.startswith(f"{model} ")]
+        return not shown or shown[-1].capabilities is None or "thinking" in shown[-1].capabilities
 
     async def _require(self, model: str) -> _Tag:
         if is_cloud(model):

@@ -1,4 +1,4 @@
-"""The canonical request as the JSON body of Ollama's /api/chat. Pure."""
+"""The canonical request as the JSON body of Ollama's /api/chat or, for a raw prompt, /api/generate. Pure."""
 
 from typing import Any
 
@@ -19,8 +19,13 @@ _FORWARDED = ("mirostat", "mirostat_eta", "mirostat_tau", "repeat_last_n", "tfs_
 """Options of the same dialect that only shape the text; the others reach into the machine (num_gpu, use_mmap …)."""
 
 
-def chat_body(request: ChatRequest, context: int) -> dict[str, Any]:
-    """The body, streamed. context: tokens; set explicitly, for Ollama's own default cuts prompts without a word."""
+def chat_body(request: ChatRequest, context: int, *, thinks: bool = True) -> dict[str, Any]:
+    """The body, streamed; `raw` where it is for /api/generate.
+
+    Args:
+        context: tokens; set explicitly, for Ollama's own default cuts prompts without a word.
+        thinks: whether the model can; Ollama refuses the wish where it cannot.
+    """
     sampling = request.sampling
     given = request.extra.get("options") if request.dialect == "ollama" else None
     options: dict[str, Any] = {key: given[key] for key in _FORWARDED if isinstance(given, dict) and key in given}
@@ -43,13 +48,18 @@ def chat_body(request: ChatRequest, context: int) -> dict[str, Any]:
     }
     body: dict[str, Any] = {
         "model": request.model,
-        "messages": [encoded for message in request.messages for encoded in _messages(message, names)],
         "stream": True,
         "options": options,
         # A prompt that does not fit is refused, not cut at its front; older servers do not know these two.
         "truncate": False,
         "shift": False,
     }
+    if request.prompt is not None:
+        body |= {"prompt": request.prompt, "raw": True}
+    else:
+        body["messages"] = [encoded for message in request.messages for encoded in _messages(message, names)]
+    if request.keep is not None:
+        body["keep_alive"] = -1 if request.keep < 0 else request.keep
     if request.tools and request.tool_choice.mode != "none":
         body["tools"] = [
             {
@@ -65,7 +75,9 @@ def chat_body(request: ChatRequest, context: int) -> dict[str, Any]:
             body["format"] = "json"
         case "json_schema":
             body["format"] = request.response_format.json_schema
-    if request.thinking is not None:
+    if thinks and request.thinking is not False and request.effort is not None:
+        body["think"] = request.effort
+    elif thinks and request.thinking is not None:
         body["think"] = request.thinking
     if request.logprobs is not None:
         body |= {"logprobs": True, "top_logprobs": request.logprobs}

@@ -1,4 +1,4 @@
-"""From the NDJSON lines of Ollama's /api/chat to canonical deltas. Bytes in, deltas out, no I/O."""
+"""From the NDJSON lines of Ollama's /api/chat and /api/generate to canonical deltas. Bytes in, deltas out, no I/O."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -34,9 +34,11 @@ class _Alternative(msgspec.Struct):
 
 
 class _Line(msgspec.Struct):
-    """Durations in ns; fields that are zero are left out by Ollama."""
+    """Durations in ns; fields that are zero are left out by Ollama. response, thinking: of /api/generate."""
 
     message: _Message | None = None
+    response: str = ""
+    thinking: str | None = None
     done: bool = False
     done_reason: str = ""
     error: str | None = None
@@ -80,7 +82,7 @@ class OllamaStream:
             raise EngineFailed(f"Ollama sent a line that cannot be read: {problem}") from problem
         if line.error is not None:
             raise EngineFailed(f"Ollama failed in the middle of its answer: {line.error}")
-        message = line.message or _Message()
+        message = line.message or _Message(line.response, line.thinking)
         if message.thinking:
             yield self._deltas.thinking(message.thinking)
         if message.content:

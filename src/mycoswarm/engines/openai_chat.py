@@ -1,18 +1,26 @@
 """[io] The two HTTP calls that every OpenAI-style engine is used by: a streamed chat, and a plain JSON request."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
 import aiohttp
 import msgspec
 
-from mycoswarm.core.chat import Delta
-from mycoswarm.core.errors import EngineFailed
-from mycoswarm.engines.failure import from_reply
+from mycoswarm.core.chat import ChatRequest, Delta
+from mycoswarm.core.errors import EngineFailed, InvalidRequest
+from mycoswarm.engines.failure import from_reply, refused_by_template
+from mycoswarm.engines.folding import fold
+from mycoswarm.engines.openai_request import chat_body
 from mycoswarm.engines.stream import Deltas, OpenAIStream
 
 _JSON = {"Content-Type": "application/json"}
 _MAX_REPLY = 64 << 20
+
+Post = Callable[[str, object], Awaitable[dict[str, Any]]]
+"""A path and a body, to the decoded reply."""
+
+CHAT = "/v1/chat/completions"
+COMPLETIONS = "/v1/completions"
 
 
 async def stream_chat(
@@ -22,15 +30,20 @@ async def stream_chat(
     deltas: Deltas,
     headers: Mapping[str, str],
     limits: aiohttp.ClientTimeout,
+    stops: tuple[str, ...] = (),
 ) -> AsyncGenerator[Delta, None]:
-    """POST `body` and yield the answer, Start first. Closing it closes the connection, which frees the engine's slot.
+    """POST `body`, a chat or a raw prompt, and yield the answer, Start first. Closing it closes the connection, which
+    frees the engine's slot.
+
+    Args:
+        stops: stop strings to look for here, not by the engine.
 
     Raises:
         EngineFailed: unreachable, broken off, or nonsense; `deltas.said` tells whether anything was yielded before.
         ContextTooLong, InvalidRequest, UnknownModel, Busy: the engine refused, before Start.
     """
     model = str(body.get("model", ""))
-    url = base + "/v1/chat/completions"
+    url = base + (COMPLETIONS if "prompt" in body else CHAT)
     try:
         async with session.post(
             url, data=msgspec.json.encode(body), headers={**_JSON, **headers}, timeout=limits, allow_redirects=False
@@ -39,10 +52,12 @@ async def stream_chat(
                 if reply.status != 200:
                     raise from_reply(reply.status, await reply.content.read(_MAX_REPLY), base, model)
                 yield deltas.start()
-                events = OpenAIStream(deltas)
+                events = OpenAIStream(deltas, stops)
                 async for data in reply.content.iter_any():
                     for delta in events.feed(data):
                         yield delta
+                    if events.stopped:
+                        break
                 for delta in events.end():
                     yield delta
             finally:
@@ -50,6 +65,31 @@ async def stream_chat(
                 reply.close()
     except (aiohttp.ClientError, TimeoutError, OSError, RuntimeError) as problem:
         raise broken(base, problem, session) from problem
+
+
+def ours_to_stop(body: dict[str, Any]) -> tuple[str, ...]:
+    """Takes the stop strings out of a body for llama.cpp, which does not tell which of them it met. It tells the usage
+    with every token instead, because its last event is not waited for once one is met."""
+    stops = tuple(body.pop("stop", ()))
+    if stops:
+        body["timings_per_token"] = True
+    return stops
+
+
+async def count_prompt(post: Post, request: ChatRequest) -> int:
+    """Prompt tokens as llama.cpp's server counts them in an answer: the same body rendered, its result tokenised."""
+    prompt = request.prompt
+    if prompt is None:
+        body = chat_body(request, request.model)
+        try:
+            prompt = (await post("/apply-template", body))["prompt"]
+        except InvalidRequest as refusal:
+            if not refused_by_template(refusal):
+                raise
+            body = chat_body(msgspec.structs.replace(request, messages=fold(request.messages)), request.model)
+            prompt = (await post("/apply-template", body))["prompt"]
+    answer = await post("/tokenize", {"content": prompt, "add_special": True, "parse_special": True})
+    return len(answer["tokens"])
 
 
 async def fetch_json(

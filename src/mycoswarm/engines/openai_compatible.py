@@ -1,23 +1,26 @@
 """[io] Any server that speaks OpenAI's API: LM Studio, vLLM, llama-server and their like."""
 
 import difflib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
+from typing import Any
 
 import msgspec
 
 from mycoswarm.core.chat import ChatRequest, Delta, Usage
 from mycoswarm.core.embed import Embedding, EmbedRequest, pack
-from mycoswarm.core.errors import EngineFailed, InvalidRequest, MycoError, UnknownModel
+from mycoswarm.core.errors import ContextTooLong, EngineFailed, InvalidRequest, MycoError, UnknownModel
 from mycoswarm.core.hardware import EngineKind
 from mycoswarm.core.ids import EngineId, ModelName
 from mycoswarm.core.model import Abilities, ModelOffer, Progress, Speed
 from mycoswarm.engines import probe
 from mycoswarm.engines.engine import Health
+from mycoswarm.engines.failure import told_in_numbers
 from mycoswarm.engines.local_http import HEALTH, STREAM, LocalHttp, read
 from mycoswarm.engines.names import looks_like_embedder, parameters_in, quantization_in
-from mycoswarm.engines.openai_chat import stream_chat
+from mycoswarm.engines.openai_chat import count_prompt, ours_to_stop, stream_chat
 from mycoswarm.engines.openai_request import chat_body
+from mycoswarm.engines.prompt_size import estimate_tokens
 from mycoswarm.engines.stream import Deltas
 
 
@@ -67,6 +70,12 @@ class _Embedding(msgspec.Struct):
     embedding: list[float]
 
 
+class _Counted(msgspec.Struct):
+    """vLLM's reply to /tokenize."""
+
+    count: int
+
+
 class _EmbeddingUsage(msgspec.Struct):
     prompt_tokens: int = 0
 
@@ -91,6 +100,7 @@ class OpenAICompatible:
         self._version = version
         self._speeds: dict[str, Speed] = {}
         self._known: list[str] = []
+        self._contexts: dict[str, int] = {}
 
     @property
     def id(self) -> EngineId:
@@ -115,14 +125,19 @@ class OpenAICompatible:
         if self._kind == "lmstudio":
             try:
                 studio: _StudioModels = read(await self._http.json("GET", "/api/v0/models"), _StudioModels, self.url)
-                self._known = [model.id for model in studio.data]
-                return tuple(self._studio_offer(model) for model in studio.data)
+                return self._keep(self._studio_offer(model) for model in studio.data)
             except (UnknownModel, EngineFailed):
                 # Older ones have no list of their own; what all of them have is the list below.
                 pass
         plain: _Models = read(await self._http.json("GET", "/v1/models"), _Models, self.url)
-        self._known = [model.id for model in plain.data]
-        return tuple(self._offer(model) for model in plain.data)
+        return self._keep(self._offer(model) for model in plain.data)
+
+    def _keep(self, offers: Iterable[ModelOffer]) -> tuple[ModelOffer, ...]:
+        """Remember which models there are and how much they take, for the requests to come."""
+        held = tuple(offers)
+        self._known = [offer.name for offer in held]
+        self._contexts = {offer.name: offer.context for offer in held if offer.context is not None}
+        return held
 
     def _offer(self, model: _Model) -> ModelOffer:
         meta = model.meta or _Meta()
@@ -171,20 +186,35 @@ class OpenAICompatible:
         # llama-server answers to any name with what it has; the others load without a word or fail late.
         await self._require(request.model)
         body = chat_body(request, request.model)
+        await self._clamp(body, request)
+        stops = ours_to_stop(body) if self._kind == "llama-server" else ()
         deltas = Deltas(request.id, request.model, str(self.id))
         try:
             async with aclosing(
-                stream_chat(self._http.session, self.url, body, deltas, self._http.headers, STREAM)
+                stream_chat(self._http.session, self.url, body, deltas, self._http.headers, STREAM, stops)
             ) as answer:
                 async for delta in answer:
                     if isinstance(delta, Usage):
                         learned = probe.learn(self._speeds.get(request.model), delta)
                         self._speeds |= {request.model: learned} if learned else {}
                     yield delta
+        except ContextTooLong as problem:
+            raise told_in_numbers(problem, estimate_tokens(request), self._contexts.get(request.model)) from problem
         except EngineFailed as problem:
             if not deltas.said:
                 raise
             yield deltas.error(problem)
+
+    async def _clamp(self, body: dict[str, Any], request: ChatRequest) -> None:
+        """Some refuse an answer that might not fit beside its prompt, and programs ask for 32,000 tokens of habit."""
+        context, wanted = self._contexts.get(request.model), request.max_tokens
+        if context is None or wanted is None:
+            return
+        prompt = estimate_tokens(request)
+        # By a wide berth, for the estimate is no better than that: a count costs a round trip.
+        if wanted + 2 * prompt > context:
+            counted = await self.count_tokens(request)
+            body["max_tokens"] = max(1, min(wanted, context - (2 * prompt if counted is None else counted)))
 
     async def embed(self, request: EmbedRequest) -> Embedding:
         body: dict[str, object] = {"model": request.model, "input": list(request.texts)}
@@ -198,13 +228,15 @@ class OpenAICompatible:
         return Embedding(vectors, rows.usage.prompt_tokens if rows.usage else 0)
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
-        if self._kind != "llama-server":
-            return None
-        body = chat_body(request, request.model)
-        rendered = await self._http.json("POST", "/apply-template", {"messages": body["messages"]})
-        wanted = {"content": rendered.get("prompt", ""), "add_special": True, "parse_special": True}
-        tokens = await self._http.json("POST", "/tokenize", wanted)
-        return len(tokens.get("tokens", ()))
+        async def post(path: str, body: object) -> dict[str, Any]:
+            return await self._http.json("POST", path, body, model=request.model)
+
+        if self._kind == "llama-server":
+            return await count_prompt(post, request)
+        if self._kind == "vllm":
+            counted: _Counted = read(await post("/tokenize", chat_body(request, request.model)), _Counted, self.url)
+            return counted.count
+        return None
 
     async def close(self) -> None:
         await self._http.close()

@@ -1,4 +1,4 @@
-"""The canonical request as the JSON body of /v1/chat/completions. Pure."""
+"""The canonical request as the JSON body of /v1/chat/completions or /v1/completions. Pure."""
 
 from typing import Any
 
@@ -13,49 +13,84 @@ from mycoswarm.core.chat import (
     ToolChoice,
     ToolResultPart,
 )
+from mycoswarm.engines.folding import join_tail
 
-_DENIED = frozenset(
-    {
-        "id_slot",
-        "slot_id",
-        "lora",
-        "lora_request",
-        "grammar_file",
-        "slot_save_path",
-        "cache_prompt",
-        "n_keep",
-        "n_discard",
-        "return_tokens",
-        "post_sampling_probs",
-        "model",
-        "messages",
-        "stream",
-        "stream_options",
-        "n",
-        "max_tokens",
-        "max_completion_tokens",
-        "n_predict",
-        "user",
-        "prompt_cache_key",
-        "store",
-        "metadata",
+_SLOTS = {
+    "id_slot",
+    "slot_id",
+    "cache_prompt",
+    "n_keep",
+    "n_discard",
+    "n_cache_reuse",
+    "cache_salt",
+    "kv_transfer_params",
+}
+_FILES = {"lora", "lora_request", "grammar_file", "slot_save_path", "mm_processor_kwargs", "media_io_kwargs"}
+_CODE = {"logits_processors", "vllm_xargs", "chat_template", "chat_parser", "documents"}
+_PROMPT = {"add_generation_prompt", "continue_final_message", "truncate_prompt_tokens", "prompt", "suffix", "echo"}
+_REPLY = {
+    "chat_format",
+    "include_reasoning",
+    "include_stop_str_in_output",
+    "n_probs",
+    "parse_tool_calls",
+    "post_sampling_probs",
+    "prompt_logprobs",
+    "reasoning_format",
+    "reasoning_in_content",
+    "response_fields",
+    "return_progress",
+    "return_token_ids",
+    "return_tokens",
+    "return_tokens_as_token_ids",
+    "sse_ping_interval",
+    "thinking_forced_open",
+    "timings_per_token",
+    "verbose",
+}
+_COST = {"best_of", "data_parallel_rank", "ignore_eos", "n_cmpl", "priority", "request_id", "use_beam_search"}
+_SAID = {
+    "functions",
+    "function_call",
+    "max_completion_tokens",
+    "max_tokens",
+    "messages",
+    "metadata",
+    "model",
+    "n",
+    "n_predict",
+    "parallel_tool_calls",
+    "prompt_cache_key",
+    "reasoning_effort",
+    "store",
+    "stream",
+    "stream_options",
+    "user",
+}
+DENIED = frozenset(_SLOTS | _FILES | _CODE | _PROMPT | _REPLY | _COST | _SAID)
+"""Never forwarded: they reach into the engine's slots and caches, name files or code on its machine, change what prompt
+the model sees or the shape of the reply that we read, let a request write on without end or go before others, or say
+what the canonical request says already."""
+
+
+def forwarded(request: ChatRequest) -> dict[str, Any]:
+    """The fields that only the engine may know, from a client of the same dialect."""
+    if request.dialect != "openai":
+        return {}
+    return {
+        key: value for key, value in request.extra.items() if key not in DENIED and not key.startswith("speculative.")
     }
-)
-"""Never forwarded: they reach into the engine's slots and files, or the canonical request already says them."""
 
 
 def chat_body(request: ChatRequest, model: str) -> dict[str, Any]:
-    """The body, always streamed: a stream is what an engine can be made to stop."""
+    """The body of a chat or, where it has a raw prompt, of a completion; always streamed: a stream is what an engine
+    can be made to stop."""
+    body = forwarded(request) | _common(request, model)
+    return body | (_chat(request, body) if request.prompt is None else _completion(request))
+
+
+def _common(request: ChatRequest, model: str) -> dict[str, Any]:
     sampling = request.sampling
-    body: dict[str, Any] = {
-        key: value for key, value in request.extra.items() if request.dialect == "openai" and key not in _DENIED
-    }
-    body |= {
-        "model": model,
-        "messages": [encoded for message in request.messages for encoded in _messages(message)],
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
     optional = {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
@@ -68,23 +103,48 @@ def chat_body(request: ChatRequest, model: str) -> dict[str, Any]:
         "max_tokens": request.max_tokens,
         "stop": list(sampling.stop) or None,
     }
-    body |= {key: value for key, value in optional.items() if value is not None}
+    if request.response_format.kind != "text":
+        optional["response_format"] = _response_format(request.response_format)
+    stream = {"stream": True, "stream_options": {"include_usage": True}}
+    return {"model": model, **stream, **{key: value for key, value in optional.items() if value is not None}}
+
+
+def _completion(request: ChatRequest) -> dict[str, Any]:
+    body: dict[str, Any] = {"prompt": request.prompt}
     if request.logprobs is not None:
-        body |= {"logprobs": True, "top_logprobs": request.logprobs}
+        body["logprobs"] = request.logprobs
+    if request.response_format.kind != "text":
+        # llama.cpp's name for it here; others read `response_format`.
+        body["json_schema"] = request.response_format.json_schema or {"type": "object"}
+    return body
+
+
+def _chat(request: ChatRequest, body: dict[str, Any]) -> dict[str, Any]:
+    chat: dict[str, Any] = {
+        "messages": [encoded for message in join_tail(request.messages) for encoded in _messages(message)]
+    }
+    if request.logprobs is not None:
+        chat |= {"logprobs": True, "top_logprobs": request.logprobs}
     if request.tools:
-        body["tools"] = [
+        chat["tools"] = [
             {
                 "type": "function",
                 "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
             }
             for tool in request.tools
         ]
-        body["tool_choice"] = _tool_choice(request.tool_choice)
-    if request.response_format.kind != "text":
-        body["response_format"] = _response_format(request.response_format)
+        chat["tool_choice"] = _tool_choice(request.tool_choice)
+        if request.parallel_tools is not None:
+            chat["parallel_tool_calls"] = request.parallel_tools
+    given = body.get("chat_template_kwargs")
+    wanted: dict[str, Any] = dict(given) if isinstance(given, dict) else {}
     if request.thinking is not None:
-        body["chat_template_kwargs"] = {"enable_thinking": request.thinking}
-    return body
+        wanted["enable_thinking"] = request.thinking
+    if request.effort is not None:
+        chat["reasoning_effort"] = wanted["reasoning_effort"] = request.effort
+    if wanted or given is not None:
+        chat["chat_template_kwargs"] = wanted
+    return chat
 
 
 def _messages(message: Message) -> list[dict[str, Any]]:
@@ -133,4 +193,5 @@ def _response_format(wanted: ResponseFormat) -> dict[str, Any]:
         case "text" | "json_object":
             return {"type": wanted.kind}
         case "json_schema":
-            return {"type": "json_schema", "json_schema": {"name": "answer", "schema": wanted.json_schema}}
+            strict = {} if wanted.strict is None else {"strict": wanted.strict}
+            return {"type": "json_schema", "json_schema": {"name": "answer", "schema": wanted.json_schema, **strict}}

@@ -1,7 +1,7 @@
 """From an OpenAI-style event stream to canonical deltas. Bytes in, deltas out, no I/O.
 
 Three small machines: `Lines` (bytes to lines, however they were cut), `Deltas` (numbers deltas and counts the bytes of
-text), `OpenAIStream` (server-sent events of /v1/chat/completions to deltas, put together from the two).
+text), `OpenAIStream` (server-sent events of /v1/chat/completions and /v1/completions to deltas, made of the two).
 """
 
 from collections.abc import Iterator
@@ -26,6 +26,7 @@ from mycoswarm.core.chat import (
 )
 from mycoswarm.core.errors import EngineFailed, MycoError
 from mycoswarm.core.ids import RequestId
+from mycoswarm.engines.stops import Stops
 
 _T = TypeVar("_T")
 _MAX_LINE = 16 << 20
@@ -135,7 +136,12 @@ class _TokenLogprob(_Alternative):
 
 
 class _Logprobs(msgspec.Struct):
+    """`content`: as chats have it, and llama.cpp everywhere; the others: of /v1/completions, in parallel lists."""
+
     content: list[_TokenLogprob] | None = None
+    tokens: list[str] | None = None
+    token_logprobs: list[float | None] | None = None
+    top_logprobs: list[dict[str, float] | None] | None = None
 
 
 class _Delta(msgspec.Struct):
@@ -148,9 +154,13 @@ class _Delta(msgspec.Struct):
 
 
 class _Choice(msgspec.Struct):
+    """`text`: of /v1/completions, instead of a delta. `stop_reason`: vLLM's, the stop string that was met."""
+
     index: int = 0
     delta: _Delta | None = None
+    text: str | None = None
     finish_reason: str | None = None
+    stop_reason: str | int | None = None
     logprobs: _Logprobs | None = None
 
 
@@ -196,6 +206,21 @@ _REASONS: dict[str, FinishReason] = {
 _decoder = msgspec.json.Decoder(_Chunk)
 
 
+def _logprobs(told: _Logprobs) -> tuple[TokenLogprob, ...]:
+    if told.content is not None:
+        return tuple(_token(piece) for piece in told.content)
+    tokens = told.tokens or []
+    alternatives = told.top_logprobs or [None] * len(tokens)
+    return tuple(
+        TokenLogprob(token, logprob or 0.0, None, tuple(TokenLogprob(*pair) for pair in _by_likelihood(others or {})))
+        for token, logprob, others in zip(tokens, told.token_logprobs or [], alternatives, strict=False)
+    )
+
+
+def _by_likelihood(alternatives: dict[str, float]) -> list[tuple[str, float]]:
+    return sorted(alternatives.items(), key=lambda pair: -pair[1])
+
+
 def _token(piece: _TokenLogprob) -> TokenLogprob:
     top = tuple(
         TokenLogprob(other.token, other.logprob, tuple(other.bytes) if other.bytes else None)
@@ -205,14 +230,18 @@ def _token(piece: _TokenLogprob) -> TokenLogprob:
 
 
 class OpenAIStream:
-    """The server-sent events of one streamed chat completion, n = 1.
+    """The server-sent events of one streamed completion, n = 1.
+
+    Args:
+        stops: stop strings to look for here; `stopped` tells that one was met, and that nothing more is to be read.
 
     `feed` and `end` raise EngineFailed where the engine reports an error or sends nonsense; what they yielded before
     stays valid. After `end` the answer is complete: Finish and Usage have been yielded.
     """
 
-    def __init__(self, deltas: Deltas) -> None:
+    def __init__(self, deltas: Deltas, stops: tuple[str, ...] = ()) -> None:
         self._deltas = deltas
+        self._stops = Stops(stops)
         self._lines = Lines()
         self._data: list[bytes] = []
         self._usage: Usage | None = None
@@ -220,19 +249,28 @@ class OpenAIStream:
         self._open: dict[str, int] = {}
         self._ended = False
 
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop string was met: what the engine writes after it is not wanted."""
+        return self._stops.met is not None
+
     def feed(self, data: bytes) -> Iterator[Delta]:
         """The deltas that `data` completes."""
         for line in self._lines.feed(data):
             yield from self._line(line)
+            if self.stopped:
+                return
 
     def end(self) -> Iterator[Delta]:
-        """The connection has ended in good order: the last deltas."""
-        if rest := self._lines.end():
-            yield from self._line(rest)
-        yield from self._line(b"")
+        """The connection has ended in good order, or nothing more is wanted of it: the last deltas."""
+        if not self.stopped:
+            if rest := self._lines.end():
+                yield from self._line(rest)
+            yield from self._line(b"")
         if not self._deltas.finished:
             if not self._ended:
                 raise EngineFailed("the engine ended its answer in the middle")
+            yield from self._say(self._stops.end())
             yield self._deltas.finish("tool_calls" if self._calls else "stop")
         yield self._deltas.usage(self._usage or Usage())
 
@@ -260,24 +298,34 @@ class OpenAIStream:
         if chunk.error is not None:
             said = chunk.error if isinstance(chunk.error, str) else chunk.error.message
             raise EngineFailed(f"the engine failed in the middle of its answer: {said or 'no reason given'}")
+        if chunk.usage is not None or chunk.timings is not None:
+            self._usage = _merge(self._usage or Usage(), chunk.usage or _Usage(), chunk.timings or _Timings())
         for choice in chunk.choices or ():
             if choice.index == 0:
                 yield from self._choice(choice)
-        if chunk.usage is not None or chunk.timings is not None:
-            self._usage = _merge(self._usage or Usage(), chunk.usage or _Usage(), chunk.timings or _Timings())
 
     def _choice(self, choice: _Choice) -> Iterator[Delta]:
         delta = choice.delta or _Delta()
         if thought := delta.reasoning_content or delta.reasoning:
             yield self._deltas.thinking(thought)
-        if delta.content:
-            yield self._deltas.text(delta.content)
+        if content := delta.content or choice.text:
+            yield from self._say(self._stops.feed(content))
         for call in delta.tool_calls or ():
             yield from self._tool(call)
-        if choice.logprobs is not None and choice.logprobs.content:
-            yield self._deltas.logprobs(tuple(_token(piece) for piece in choice.logprobs.content))
-        if choice.finish_reason and not self._deltas.finished:
-            yield self._deltas.finish(_REASONS.get(choice.finish_reason, "stop"))
+        if choice.logprobs is not None and (tokens := _logprobs(choice.logprobs)):
+            yield self._deltas.logprobs(tokens)
+        if self._deltas.finished:
+            return
+        if self.stopped:
+            yield self._deltas.finish("stop", self._stops.met)
+        elif choice.finish_reason:
+            yield from self._say(self._stops.end())
+            met = choice.stop_reason if isinstance(choice.stop_reason, str) else None
+            yield self._deltas.finish(_REASONS.get(choice.finish_reason, "stop"), met)
+
+    def _say(self, text: str) -> Iterator[Delta]:
+        if text:
+            yield self._deltas.text(text)
 
     def _tool(self, call: _Call) -> Iterator[Delta]:
         function = call.function or _Function()

