@@ -4,6 +4,7 @@ import pytest
 from mycoswarm.api import dialects
 from mycoswarm.api.anthropic import shape as anthropic
 from mycoswarm.api.dialect import Dialect
+from mycoswarm.api.ollama import shape as ollama
 from mycoswarm.api.openai import shape as openai
 from mycoswarm.core.errors import NotFound
 
@@ -21,6 +22,9 @@ VERSION = {"anthropic-version": "2023-06-01"}
         ("/v1/models", VERSION, anthropic.DIALECT),
         ("/v1/nothing", VERSION, anthropic.DIALECT),
         ("/v1", VERSION, dialects.NATIVE),
+        ("/api/chat", VERSION, ollama.DIALECT),
+        ("/api/nothing", {}, ollama.DIALECT),
+        ("/apiary", {}, dialects.NATIVE),
         ("/swarm/v1/chat", VERSION, dialects.NATIVE),
         ("/", {}, dialects.NATIVE),
     ],

@@ -99,7 +99,7 @@ def test_every_promise_is_kept(case: schemathesis.Case) -> None:
 
 
 def streams(context: Any) -> bool:
-    return EVENTS in msgspec.json.encode(context.operation.definition.raw["responses"]["200"]["content"]).decode()
+    return EVENTS in msgspec.json.encode(context.operation.definition.raw["responses"]).decode()
 
 
 @SCHEMA.include(streams).parametrize()
@@ -114,6 +114,6 @@ def test_every_event_of_a_stream_is_as_promised(case: schemathesis.Case) -> None
 
 @pytest.mark.long
 @SCHEMA.parametrize()
-@settings(BOUNDED, max_examples=500, derandomize=False)
+@settings(BOUNDED, max_examples=200, derandomize=False)
 def test_every_promise_is_kept_for_long(case: schemathesis.Case) -> None:
     keep(case)

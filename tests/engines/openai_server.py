@@ -14,7 +14,7 @@ from aiohttp import web
 class OpenAIServer:
     """models: the entries of /v1/models. extra: further GET paths and their JSON. headers: on every reply.
 
-    refusal: of every chat.
+    says: the deltas of every chat's answer, instead of `words` words. refusal: of every chat.
     """
 
     models: list[dict[str, Any]]
@@ -22,6 +22,7 @@ class OpenAIServer:
     headers: dict[str, str] = field(default_factory=dict)
     api_key: str = ""
     words: int = 10
+    says: tuple[dict[str, Any], ...] = ()
     pause: float = 0.001
     cut_after: int | None = None
     refusal: dict[str, Any] | None = None
@@ -66,7 +67,9 @@ class OpenAIServer:
         reply = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await reply.prepare(request)
         try:
-            for number in range(self.words):
+            for delta in self.says:
+                await reply.write(_event({"choices": [{"index": 0, "delta": delta}]}))
+            for number in range(0 if self.says else self.words):
                 if number == self.cut_after:
                     assert request.transport is not None
                     request.transport.abort()

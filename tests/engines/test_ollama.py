@@ -21,7 +21,7 @@ from mycoswarm.core.chat import (
 )
 from mycoswarm.core.chat import message as said
 from mycoswarm.core.embed import EmbedRequest
-from mycoswarm.core.errors import Busy, ContextTooLong, EngineFailed, InvalidRequest, Refused, UnknownModel
+from mycoswarm.core.errors import Busy, ContextTooLong, EngineFailed, Refused, UnknownModel
 from mycoswarm.core.ids import RequestId
 from mycoswarm.engines.ollama import Ollama, is_cloud
 from mycoswarm.testing.ollama_double import DoubleModel, OllamaDouble, answer, start
@@ -127,8 +127,8 @@ async def test_tools(double: OllamaDouble) -> None:
     asked = msgspec.structs.replace(ASK, tools=(tool,))
     async with running(double) as engine:
         deltas = await collect(engine, msgspec.structs.replace(asked, model="qwen3:8b"))
-        with pytest.raises(InvalidRequest, match="does not support tools"):
-            await collect(engine, asked)
+        double.says = ('{"tool": "look", "argu', 'ments": {"q": "gemma"}}')
+        constrained = await collect(engine, asked)
     call, arguments, finish = deltas[1:4]
     assert isinstance(call, ToolCall)
     assert call.name == "look"
@@ -136,6 +136,28 @@ async def test_tools(double: OllamaDouble) -> None:
     assert arguments.text == '{"q":"double"}'
     assert isinstance(finish, Finish)
     assert finish.reason == "tool_calls"
+    body = double.requests[-1][1]
+    assert "tools" not in body
+    assert body["format"]["anyOf"][0]["properties"]["tool"] == {"const": "look"}
+    assert "- look(): looks" in body["messages"][0]["content"]
+    call, arguments, finish = constrained[1:4]
+    assert isinstance(call, ToolCall)
+    assert isinstance(arguments, ToolArgs)
+    assert (call.name, arguments.text) == ("look", '{"q":"gemma"}')
+    assert isinstance(finish, Finish)
+    assert finish.reason == "tool_calls"
+
+
+async def test_calls_that_ollama_left_in_the_text(double: OllamaDouble) -> None:
+    tool = Tool("look", "looks", {"type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"]})
+    double.says = ("Let me ", "see. <tool", "_call>{'name': 'look', 'argu", "ments': {'q': 'x',}}</tool_call>")
+    async with running(double) as engine:
+        deltas = await collect(engine, msgspec.structs.replace(ASK, model="qwen3:8b", tools=(tool,)))
+    assert "".join(delta.text for delta in deltas if isinstance(delta, Text)) == "Let me see."
+    assert [delta.name for delta in deltas if isinstance(delta, ToolCall)] == ["look"]
+    assert [delta.text for delta in deltas if isinstance(delta, ToolArgs)] == ['{"q":"x"}']
+    assert [delta.reason for delta in deltas if isinstance(delta, Finish)] == ["tool_calls"]
+    assert [delta.seq for delta in deltas] == list(range(len(deltas)))
 
 
 async def test_loading_and_unloading(double: OllamaDouble) -> None:

@@ -3,7 +3,19 @@
 import msgspec
 import pytest
 
-from mycoswarm.core.chat import ChatRequest, Delta, Error, Finish, Sampling, Start, Text, Usage
+from mycoswarm.core.chat import (
+    ChatRequest,
+    Delta,
+    Error,
+    Finish,
+    Sampling,
+    Start,
+    Text,
+    Tool,
+    ToolArgs,
+    ToolCall,
+    Usage,
+)
 from mycoswarm.core.chat import message as said
 from mycoswarm.core.embed import EmbedRequest, unpack
 from mycoswarm.core.errors import ContextTooLong, EngineFailed, InvalidRequest, UnknownModel
@@ -218,3 +230,32 @@ async def test_who_tells_no_numbers_is_told_in_estimated_ones() -> None:
             await collect(engine, msgspec.structs.replace(ASK, messages=(said("user", "x" * 40_000),)))
         await engine.close()
     assert refused.value.data == {"prompt_tokens": 10_004, "context": 4096}
+
+
+LOOK = Tool("look", "looks", {"type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"]})
+
+
+async def test_calls_that_the_server_left_in_the_text() -> None:
+    pieces = ({"content": "Let me see. ```js"}, {"content": 'on\n{"name": "look", "parameters": {"Q": 1}}\n`'})
+    server = OpenAIServer([QWEN], says=(*pieces, {"content": "``"}))
+    async with server.running() as url:
+        engine = OpenAICompatible(url)
+        deltas = await collect(engine, msgspec.structs.replace(ASK, tools=(LOOK,)))
+        await engine.close()
+    assert "".join(delta.text for delta in deltas if isinstance(delta, Text)) == "Let me see."
+    assert [delta.name for delta in deltas if isinstance(delta, ToolCall)] == ["look"]
+    assert [delta.text for delta in deltas if isinstance(delta, ToolArgs)] == ['{"q":"1"}']
+    assert [delta.reason for delta in deltas if isinstance(delta, Finish)] == ["tool_calls"]
+    assert [delta.seq for delta in deltas] == list(range(len(deltas)))
+
+
+async def test_calls_that_the_server_found_are_repaired() -> None:
+    begun = {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "functions.look", "arguments": ""}}]}
+    more = {"tool_calls": [{"index": 0, "function": {"arguments": "{'q': 'x'"}}]}
+    server = OpenAIServer([QWEN], says=(begun, more))
+    async with server.running() as url:
+        engine = OpenAICompatible(url)
+        deltas = await collect(engine, msgspec.structs.replace(ASK, tools=(LOOK,)))
+        await engine.close()
+    assert [(delta.id, delta.name) for delta in deltas if isinstance(delta, ToolCall)] == [("a", "look")]
+    assert [delta.text for delta in deltas if isinstance(delta, ToolArgs)] == ['{"q":"x"}']

@@ -51,8 +51,9 @@ def create_guarded(node: NodeService, guard: auth.Guard) -> App:
 
 def create_ollama_app(node: NodeService, guard: auth.Guard) -> App:
     """What Ollama's own port serves behind a guard: its API, and the two others that theirs serves as well."""
-    theirs = (*ollama.root_routes(), *ollama.routes(node), *openai.routes(node), *anthropic.routes(node))
-    return _application(node, Table(theirs), guard)
+    parts = (ollama, model_list, openai, anthropic)
+    theirs = [route for part in parts for route in part.routes(node)]
+    return _application(node, Table((*ollama.root_routes(), *theirs)), guard)
 
 
 def _application(node: NodeService, table: Table, guard: auth.Guard) -> App:

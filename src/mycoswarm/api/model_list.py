@@ -36,7 +36,7 @@ def routes(node: NodeService) -> tuple[Route, ...]:
     async def model(call: Call) -> Any:
         name = call.path["model"]
         if _anthropic(call):
-            return anthropic.info(node.models(), name)
+            return anthropic.one(node, name)
         return openai.one(node, name, created)
 
     return (

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ from mycoswarm.engines.openai_chat import count_prompt, fetch_json, ours_to_stop
 from mycoswarm.engines.openai_request import chat_body
 from mycoswarm.engines.stay import Stay
 from mycoswarm.engines.stream import Deltas
+from mycoswarm.engines.toolcalls.serve import prepared, serve
 
 _log = logging.getLogger(__name__)
 
@@ -229,7 +231,7 @@ class LlamaCpp:
         self._check(request, file)
         loaded = await self._ensure(file)
         with self._using(loaded, request.keep):
-            async with aclosing(self._answer(loaded, request)) as answer:
+            async with aclosing(serve(request, file.abilities, partial(self._answer, loaded))) as answer:
                 async for delta in answer:
                     if isinstance(delta, Usage):
                         known = self._remember(file.name)
@@ -299,7 +301,7 @@ class LlamaCpp:
             return await self._post(loaded, path, body, _QUICK)
 
         with self._using(loaded):
-            return await count_prompt(post, request)
+            return await count_prompt(post, prepared(request, file.abilities))
 
     async def close(self) -> None:
         self._closed = True
@@ -329,10 +331,7 @@ class LlamaCpp:
         """Refuse what llama.cpp would silently ignore."""
         if not file.abilities.chat:
             raise InvalidRequest(f"{file.name} is an embedding model and does not chat", "ask another model")
-        if request.tools and request.tool_choice.mode != "none" and not file.abilities.tools:
-            raise InvalidRequest(
-                f"{file.name} cannot call tools: its chat template has no place for them", "ask a model that can"
-            )
+        prepared(request, file.abilities)
         if not file.abilities.vision and any(
             isinstance(part, ImagePart) for message in request.messages for part in message.parts
         ):

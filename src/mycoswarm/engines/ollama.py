@@ -26,6 +26,7 @@ from mycoswarm.engines.ollama_stream import OllamaStream
 from mycoswarm.engines.openai_chat import broken
 from mycoswarm.engines.prompt_size import estimate_tokens
 from mycoswarm.engines.stream import Deltas
+from mycoswarm.engines.toolcalls.serve import serve
 
 _log = logging.getLogger(__name__)
 
@@ -148,9 +149,9 @@ class Ollama:
         return self._shown[key]
 
     def _offer(self, tag: _Tag, show: _Show) -> ModelOffer:
+        can = _can(tag.name, show)
         info = show.model_info or {}
         running = self._running.get(tag.name)
-        can = set(show.capabilities) if show.capabilities is not None else _guess(tag.name)
         trained = info.get(f"{info.get('general.architecture')}.context_length")
         served = running.context_length if running else None
         return ModelOffer(
@@ -163,19 +164,10 @@ class Ollama:
             parameters=_count(info.get("general.parameter_count")) or parse_size(tag.details.parameter_size),
             quantization=tag.details.quantization_level or None,
             family=tag.details.family or None,
-            dimensions=_count(info.get(f"{info.get('general.architecture')}.embedding_length"))
-            if "embedding" in can
-            else None,
+            dimensions=_count(info.get(f"{info.get('general.architecture')}.embedding_length")) if can.embed else None,
             context=served or min(self._context, _count(trained) or self._context),
             needs=running.size if running and running.size else None,
-            abilities=Abilities(
-                chat="completion" in can,
-                embed="embedding" in can,
-                tools="tools" in can,
-                vision="vision" in can,
-                thinking="thinking" in can,
-                json_schema="completion" in can,
-            ),
+            abilities=can,
             speed=self._speeds.get(tag.name),
         )
 
@@ -194,6 +186,12 @@ class Ollama:
     async def chat(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
         if is_cloud(request.model):
             raise Refused(f"{request.model} runs on its vendor's machines, not on yours", "choose a local model")
+        abilities = await self._abilities(request.model) if request.tools else Abilities()
+        async with aclosing(serve(request, abilities, self._answer)) as answer:
+            async for delta in answer:
+                yield delta
+
+    async def _answer(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
         deltas = Deltas(request.id, request.model, str(self.id))
         context = self._context_of(request.model)
         body = chat_body(request, context, thinks=self._thinks(request.model))
@@ -265,6 +263,13 @@ class Ollama:
                 return min(self._context, trained or self._context)
         return self._context
 
+    async def _abilities(self, model: str) -> Abilities:
+        """What a model can do; asked only for a name that nobody has looked at yet."""
+        if not any(key.startswith(f"{model} ") for key in self._shown):
+            await self._show(await self._require(model))
+        shown = next(show for key, show in reversed(self._shown.items()) if key.startswith(f"{model} "))
+        return _can(model, shown)
+
     def _thinks(self, model: str) -> bool:
         """Where nobody has looked yet, it may."""
         shown = [show for key, show in self._shown.items() if key.startswith(f"{model} ")]
@@ -278,6 +283,18 @@ class Ollama:
             near = difflib.get_close_matches(model, tags, 3, 0.5)
             raise UnknownModel(f"Ollama has no model {model!r}", f"ollama pull {model}", near=near)
         return tags[model]
+
+
+def _can(name: str, show: _Show) -> Abilities:
+    can = set(show.capabilities) if show.capabilities is not None else _guess(name)
+    return Abilities(
+        chat="completion" in can,
+        embed="embedding" in can,
+        tools="tools" in can,
+        vision="vision" in can,
+        thinking="thinking" in can,
+        json_schema="completion" in can,
+    )
 
 
 def _guess(name: str) -> set[str]:

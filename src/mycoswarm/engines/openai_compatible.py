@@ -22,6 +22,10 @@ from mycoswarm.engines.openai_chat import count_prompt, ours_to_stop, stream_cha
 from mycoswarm.engines.openai_request import chat_body
 from mycoswarm.engines.prompt_size import estimate_tokens
 from mycoswarm.engines.stream import Deltas
+from mycoswarm.engines.toolcalls.serve import serve
+
+_ABILITIES = Abilities(tools=True, json_schema=True)
+"""Of a chat model behind such a server, as far as calls go: none of them tells, all of them take tools."""
 
 
 class _Meta(msgspec.Struct):
@@ -185,6 +189,11 @@ class OpenAICompatible:
     async def chat(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
         # llama-server answers to any name with what it has; the others load without a word or fail late.
         await self._require(request.model)
+        async with aclosing(serve(request, _ABILITIES, self._answer)) as answer:
+            async for delta in answer:
+                yield delta
+
+    async def _answer(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
         body = chat_body(request, request.model)
         await self._clamp(body, request)
         stops = ours_to_stop(body) if self._kind == "llama-server" else ()

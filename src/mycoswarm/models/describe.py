@@ -7,6 +7,7 @@ import msgspec
 
 from mycoswarm.core.model import Abilities
 from mycoswarm.engines.model_file import Geometry
+from mycoswarm.models.chat_template import takes_tools
 from mycoswarm.models.gguf_header import BLOCKS, Header
 
 _EMBEDDERS = frozenset({"bert", "modern-bert", "nomic-bert", "nomic-bert-moe", "jina-bert-v2", "jina-bert-v3"})
@@ -68,7 +69,7 @@ def describe(header: Header) -> Description:
     abilities = Abilities(
         chat=not embeds,
         embed=embeds,
-        tools=not embeds and "tools" in text,
+        tools=not embeds and takes_tools(header.values),
         thinking=not embeds and any(sign in text for sign in _THINKING_SIGNS),
         json_schema=not embeds,
     )

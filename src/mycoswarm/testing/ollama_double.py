@@ -68,7 +68,8 @@ class OllamaDouble:
 
     token_ms: pause before each word. load_ms: of loading a model. prefill_ms: before the first word.
     fail_after: words after which a chat breaks with an error line; hang_up_after: after which its connection is cut.
-    busy: the queue is full. The model of an answer is named in its first words.
+    busy: the queue is full. says: pieces of every chat's answer, instead of its own words and calls. The model of an
+    answer is named in its first words.
     """
 
     models: dict[str, DoubleModel]
@@ -78,6 +79,7 @@ class OllamaDouble:
     fail_after: int | None = None
     hang_up_after: int | None = None
     busy: bool = False
+    says: tuple[str, ...] = ()
     loaded: dict[str, _Loaded] = field(default_factory=dict)
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     cancelled: int = 0
@@ -180,7 +182,11 @@ class OllamaDouble:
             raise _failed(400, f"registry.ollama.ai/library/{model.name} does not support tools")
         asked = next((message for message in reversed(messages) if message.get("role") == "user"), {})
         pieces = [{"role": "assistant", "content": word} for word in answer(model.name, str(asked.get("content", "")))]
-        wants_call = body.get("tools") and not any(message.get("role") == "tool" for message in messages)
+        if self.says:
+            pieces = [{"role": "assistant", "content": piece} for piece in self.says]
+        wants_call = (
+            body.get("tools") and not self.says and not any(message.get("role") == "tool" for message in messages)
+        )
         if wants_call:
             function = body["tools"][0]["function"]
             needed = function.get("parameters", {}).get("required", [])

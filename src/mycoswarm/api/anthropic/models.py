@@ -1,4 +1,4 @@
-"""The list of models as a client of this dialect wants it. Pure."""
+"""The list of models as a client of this dialect wants it. Pure: lists in, lists out."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -6,7 +6,9 @@ from typing import Literal
 
 import msgspec
 
-from mycoswarm.core.errors import InvalidRequest, NotFound
+from mycoswarm.api.node import NodeService
+from mycoswarm.core.chat import ChatRequest
+from mycoswarm.core.errors import InvalidRequest
 from mycoswarm.core.views import Models, ModelView
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -39,7 +41,7 @@ def page(models: Models, query: Mapping[str, str]) -> ModelPage:
 
     Raises InvalidRequest where the limit is no number from 1 to 1000, or a page hangs on an unknown model.
     """
-    listed = [info for view in models.models if (info := _info(view)) is not None]
+    listed = _listed(models)
     said = query.get("limit", str(_PAGE))
     limit = int(said) if said.isascii() and said.isdecimal() and len(said) <= 4 else 0
     if not 1 <= limit <= _MOST:
@@ -52,12 +54,26 @@ def page(models: Models, query: Mapping[str, str]) -> ModelPage:
     return _page(listed[start : start + limit], more=start + limit < len(listed))
 
 
-def info(models: Models, name: str) -> ModelInfo:
-    """`GET /v1/models/{name}`. Raises NotFound."""
-    for view in models.models:
-        if view.name == name and (found := _info(view)) is not None:
-            return found
-    raise NotFound(f"no node has a model named '{name}'", "GET /v1/models lists them")
+def one(node: NodeService, name: str) -> ModelInfo:
+    """`GET /v1/models/{name}`: one of the list, or any other name that a request may ask for: one in other letters, a
+    vendor's, one with a node behind it.
+
+    Raises:
+        MycoError: a request for `name` would be refused.
+    """
+    listed = {info.id: info for info in _listed(node.models())}
+    if name in listed:
+        return listed[name]
+    answering = node.place(ChatRequest(name, ())).candidates[0].model
+    context = listed[answering].max_input_tokens if answering in listed else None
+    return ModelInfo(name, answering, _EPOCH, context, context)
+
+
+def _listed(models: Models) -> list[ModelInfo]:
+    """After the name that leaves the choice to the swarm."""
+    found = [info for view in models.models if (info := _info(view)) is not None]
+    context = max((info.max_input_tokens or 0 for info in found), default=0) or None
+    return [ModelInfo("auto", "whichever suits", _EPOCH, context, context), *found] if found else []
 
 
 def _position(listed: Sequence[ModelInfo], name: str) -> int:

@@ -58,6 +58,13 @@ def read_options(given: Mapping[str, Any] | None) -> Options:
 
 
 def _float(options: Mapping[str, Any], key: str) -> float | None:
+    value = _number(options, key)
+    if isinstance(value, int) and not -_LARGEST <= value < _LARGEST:
+        raise InvalidRequest(f'option "{key}" is out of range', "see the documentation of Ollama's options")
+    return None if value is None else float(value)
+
+
+def _number(options: Mapping[str, Any], key: str) -> float | None:
     value = options.get(key)
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
         raise InvalidRequest(f'option "{key}" must be a number', "see the documentation of Ollama's options")
@@ -65,7 +72,7 @@ def _float(options: Mapping[str, Any], key: str) -> float | None:
 
 
 def _int(options: Mapping[str, Any], key: str) -> int | None:
-    value = _float(options, key)
+    value = _number(options, key)
     if value is None:
         return None
     if value != value // 1 or not -_LARGEST <= value < _LARGEST:

@@ -1,0 +1,63 @@
+"""Schemas made simple: nothing that the tool takes is ruled out."""
+
+from typing import Any
+
+import pytest
+
+from mycoswarm.engines.toolcalls.grammar import simplified
+
+STRING = {"type": "string"}
+CLOSED = {"type": "object", "properties": {}, "additionalProperties": False}
+
+
+@pytest.mark.parametrize(
+    ("schema", "simple"),
+    [
+        ({"type": "string", "pattern": "^a", "format": "date", "maxLength": 9}, {"type": "string"}),
+        ({"type": "integer", "minimum": 1}, {"type": "integer"}),
+        (
+            {"type": "array", "items": {"type": "string"}, "maxItems": 10**6},
+            {"type": "array", "items": {"type": "string"}},
+        ),
+        ({"type": "array", "prefixItems": []}, {"type": "array"}),
+        ({"type": ["string", "null"]}, {"anyOf": [{"type": "string"}, {"type": "null"}]}),
+        ({"type": "string", "nullable": True}, {"anyOf": [{"type": "string"}, {"type": "null"}]}),
+        ({"oneOf": [{"type": "string"}, {"const": 1}]}, {"anyOf": [{"type": "string"}, {"const": 1}]}),
+        ({"enum": ["a", None]}, {"enum": ["a", None]}),
+        ({"type": "string", "enum": [str(n) for n in range(999)]}, {"type": "string"}),
+        ({"not": {}}, {}),
+        (True, {}),
+        ({"type": "any"}, {}),
+        ({"type": "object"}, CLOSED),
+        ({"type": "object", "additionalProperties": {"type": "string"}}, {"type": "object"}),
+    ],
+)
+def test_words(schema: Any, simple: Any) -> None:
+    assert simplified(schema) == simple
+
+
+def test_objects_are_closed_and_keep_their_order() -> None:
+    schema = {"type": "object", "properties": {"b": {"type": "string"}, "a": {}}, "required": ["a", "gone"]}
+    assert list(simplified(schema)["properties"]) == ["b", "a"]
+    assert simplified(schema)["required"] == ["a"]
+    assert simplified(schema)["additionalProperties"] is False
+
+
+def test_parts_of_allof_become_one() -> None:
+    parts = [{"properties": {"x": {"type": "string"}}}, {"properties": {"y": {}}, "required": ["x"]}]
+    assert simplified({"allOf": parts}) == {
+        "type": "object",
+        "properties": {"x": {"type": "string"}, "y": {}},
+        "required": ["x"],
+        "additionalProperties": False,
+    }
+
+
+def test_references_are_written_out_and_recursion_ends() -> None:
+    tree = {"$defs": {"n": {"type": "object", "properties": {"next": {"$ref": "#/$defs/n"}}}}, "$ref": "#/$defs/n"}
+    simple = simplified(tree)
+    depth = 0
+    while "properties" in simple:
+        simple, depth = simple["properties"]["next"], depth + 1
+    assert simple == {"type": "object"}
+    assert 5 < depth < 12
