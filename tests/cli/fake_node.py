@@ -19,6 +19,7 @@ import msgspec
 
 from mycoswarm.client.daemon import NodeFile
 from mycoswarm.core import chat
+from mycoswarm.core.access import KeyRemoved, Keys, NewKey
 from mycoswarm.core.chat import ChatRequest, Delta, Finish, Note, Start, Text, Thinking, Usage, encode_delta
 from mycoswarm.core.errors import (
     CannotServe,
@@ -76,6 +77,7 @@ class Script(msgspec.Struct):
     alone: bool = False
     open_near: bool = False
     healthy: bool = False
+    lan: bool = False
     waiting: tuple[str, ...] = ()
     verdict: str = "joined"
 
@@ -128,6 +130,8 @@ class FakeNode:
         if script.alone:
             own = SwarmInfo(SwarmId("own"), "boa's swarm", 1, (samples.BOA,), True)
             found = msgspec.structs.replace(found, swarm=own, nearby=samples.detail(solo=True).nearby)
+        if script.lan:
+            found = msgspec.structs.replace(found, lan=("https://10.0.0.4:6926",))
         return found
 
     def comparison(self) -> Comparing:
@@ -241,6 +245,11 @@ def _handler(node: FakeNode) -> type[BaseHTTPRequestHandler]:
                     self._reply(NodeHistory(NodeView(NodeId("g" * 52), "gone", "removed", "it left the swarm"), ()))
                 case "/swarm/v1/health":
                     self._reply(HealthReport(()) if script.healthy else samples.health())
+                case "/swarm/v1/certificate":
+                    self._reply(samples.certificate(lan=script.lan))
+                case "/swarm/v1/keys":
+                    if self._authorised():
+                        self._reply(Keys((samples.key(),)))
                 case "/metrics":
                     self._reply(b"mycoswarm_info 1\n")
                 case "/swarm/v1/waiting":
@@ -299,6 +308,8 @@ def _handler(node: FakeNode) -> type[BaseHTTPRequestHandler]:
                 case "/swarm/v1/admit":
                     told = msgspec.json.decode(body, type=AdmitBody)
                     self._reply(Admitted(node.script.waiting[int(told.run.removeprefix("run-"))], told.same))
+                case "/swarm/v1/keys":
+                    self._reply(NewKey(samples.key(), "myco-secret"))
                 case "/swarm/v1/leave":
                     self._reply(Left("miu's swarm"))
                 case "/swarm/v1/keepers" | "/swarm/v1/recover":
@@ -323,6 +334,9 @@ def _handler(node: FakeNode) -> type[BaseHTTPRequestHandler]:
             parts = urlsplit(self.path)
             if parts.path.startswith("/swarm/v1/nodes/"):
                 self._reply(Expelled(samples.UNCHO, unquote(parts.path.removeprefix("/swarm/v1/nodes/")), 1, 2))
+                return
+            if parts.path.startswith("/swarm/v1/keys/"):
+                self._reply(KeyRemoved(samples.key(), 1))
                 return
             if parts.path.startswith("/swarm/v1/keepers/"):
                 self._reply(samples.swarm())

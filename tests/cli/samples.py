@@ -1,5 +1,6 @@
 """The reference swarm as a node's views: miu, naru, uncho and boa, seen from boa."""
 
+from mycoswarm.core.access import KeyView, WebCertificate
 from mycoswarm.core.hardware import (
     Cpu,
     Disk,
@@ -281,3 +282,15 @@ def report() -> Report:
         (Role("gpu_inference", "RTX 3090 with 24 GiB"), Role("storage", "640 GB free")),
         ("nvidia-smi took longer than 5 s: is the driver hung? reboot or reload it",),
     )
+
+
+def key() -> KeyView:
+    made = 1_800_000_000
+    return KeyView("abcdefgh", "laptop", ("inference", "read"), "me", made, made + 86400, 0, 60, 2)
+
+
+def certificate(*, lan: bool = False) -> WebCertificate:
+    pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+    names = ("localhost", "boa.local", "10.0.0.4", "127.0.0.1")
+    urls = ("https://10.0.0.4:6926",) if lan else ()
+    return WebCertificate(pem, ":".join(["AB:CD"] * 16), names, 1_830_000_000, urls)

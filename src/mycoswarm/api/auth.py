@@ -72,10 +72,10 @@ def check_origin(headers: Mapping[str, str]) -> MycoError | None:
     return check_page(headers, host)
 
 
-def check_page(headers: Mapping[str, str], host: str) -> MycoError | None:
+def check_page(headers: Mapping[str, str], host: str, schemes: tuple[str, ...] = ("http", "https")) -> MycoError | None:
     """The refusal of what a page of another site sends. host: that the request names, with its port."""
     origin = headers.get("origin")
-    if origin is not None and origin.partition("://")[2] != host:
+    if origin is not None and origin not in {f"{scheme}://{host}" for scheme in schemes}:
         return Refused(f"pages of '{origin}' may not use this node", "only its own dashboard may")
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return Refused("another web site may not use this node", "only its own dashboard may")

@@ -44,7 +44,7 @@ class Lan:
                 f"the host '{host[:200]}' is none of this machine's names",
                 "`mycoswarm certs show` on that machine lists them",
             )
-        if refusal := check_page(headers, host):
+        if refusal := check_page(headers, host, ("https",)):
             raise refusal
         check_query(scope["query_string"].decode("latin-1"))
         client = scope.get("client")

@@ -7,10 +7,10 @@ from mycoswarm.cli.app import App, Verb, global_options, json_option, pass_app
 
 @click.group(params=global_options())
 def certs() -> None:
-    """The web certificate of this node, and the swarm's own authority that signs it.
+    """Show the web CA, or trust it.
 
-    That authority can sign for names and addresses of local networks only (.local, 192.168.…, 10.…), so trusting it can
-    never affect a public site.
+    It is the swarm's own authority, which signs the certificates by which other computers know its nodes. It can sign
+    for names and addresses of local networks only (.local, 192.168.…, 10.…): trusting it never affects a public site.
     """
 
 

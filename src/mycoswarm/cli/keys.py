@@ -37,7 +37,10 @@ class _Scopes(click.ParamType):
 
 @click.group(params=global_options())
 def keys() -> None:
-    """Keys for programs and people on other machines, who reach this node with `listen = lan`."""
+    """Show, make or remove API keys.
+
+    Programs and people on other machines need one to use this node; they reach it where it runs with `listen = lan`.
+    """
 
 
 @keys.command("list", cls=Verb)
