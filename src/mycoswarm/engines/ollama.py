@@ -174,10 +174,12 @@ class Ollama:
             speed=self._speeds.get(tag.name),
         )
 
-    async def load(self, model: str) -> AsyncIterator[Progress]:
+    async def load(self, model: str, keep: float | None = None) -> AsyncIterator[Progress]:
         tag = await self._require(model)
         yield Progress("load", model, 0, tag.size or None)
-        body = {"model": model, "options": {"num_ctx": self._context_of(model)}}
+        body: dict[str, object] = {"model": model, "options": {"num_ctx": self._context_of(model)}}
+        if keep is not None:
+            body["keep_alive"] = -1 if keep < 0 else keep
         await self._http.json("POST", "/api/generate", body | {"stream": False}, model=model, limits=STREAM)
         yield Progress("done", model, tag.size, tag.size or None)
 
