@@ -89,7 +89,7 @@ async def _measure(folder: Path, most: int) -> list[Figure]:
             busy / 2**20,
             "MiB",
             NEEDS / 2**20,
-            "resident after all texts; the engine announces the target",
+            "resident at the end; the target is announced",
         ),
     ]
 
