@@ -14,6 +14,7 @@ import pytest
 
 from mycoswarm.core.errors import DiskFull, InvalidRequest
 from mycoswarm.models.blobs import KEPT_SECONDS, Blobs, digest_of
+from tests.swarm.lab import require
 
 DATA = os.urandom(9 << 20)
 DIGEST = f"sha256:{hashlib.sha256(DATA).hexdigest()}"
@@ -135,6 +136,7 @@ asyncio.run(main())
 
 def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
     """On a file system mounted read-only, which stops root too."""
+    require()
     script = 'mount -t tmpfs -o ro,size=1m tmpfs "$1" && exec "$2" -c "$3" "$1" "$4"'
     made = subprocess.run(
         ["unshare", "-Urm", "sh", "-c", script, "sh", str(tmp_path), sys.executable, READ_ONLY, DIGEST],
@@ -168,12 +170,8 @@ asyncio.run(main())
 """
 
 
-def _namespaces() -> bool:
-    return subprocess.run(["unshare", "-Urm", "true"], capture_output=True, check=False).returncode == 0
-
-
-@pytest.mark.skipif(sys.platform != "linux" or not _namespaces(), reason="no mount namespace to be had")
 def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
+    require()
     script = f'mount -t tmpfs -o size=8m none "$1" && exec "{sys.executable}" -c "$2" "$1"'
     done = subprocess.run(
         ["unshare", "-Urm", "sh", "-c", script, "sh", str(tmp_path), FILL],
