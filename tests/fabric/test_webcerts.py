@@ -55,7 +55,9 @@ class House:
         store = WebStore(self.directory / name)
         handlers: dict[tuple[str, str], object] = {}
         transport = self.network.add(NodeId(name), handlers)  # pyright: ignore[reportArgumentType]
-        around = Surroundings(NodeId(name), name, lambda: self.swarm(name), lambda: self.seen(name), transport)
+        around = Surroundings(
+            NodeId(name), name, lambda: self.swarm(name), lambda: self.seen(name), self.admitted, transport
+        )
         node = self.nodes[name] = WebCertificates(store, around, self.clock)
         handlers |= node.handlers()
         return node
@@ -65,6 +67,9 @@ class House:
             return None
         keepers = tuple(NodeId(keeper) for keeper in self.keepers)
         return SwarmInfo(SwarmId(self.swarm_id), "home", len(self.members), keepers, True)
+
+    def admitted(self) -> dict[NodeId, str]:
+        return {NodeId(name): name for name in self.members}
 
     def seen(self, name: str) -> tuple[NodeView, ...]:
         me = NodeView(NodeId(name), name, "self", addresses=(self.address(name),))

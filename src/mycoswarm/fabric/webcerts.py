@@ -56,12 +56,16 @@ class Wanted(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What is asked of the rest of the fabric. nodes: as this one sees them, itself first."""
+    """What is asked of the rest of the fabric.
+
+    nodes: as this one sees them, itself first. admitted: the names under which keepers let the members in.
+    """
 
     me: NodeId
     name: str
     swarm: Callable[[], SwarmInfo | None]
     nodes: Callable[[], tuple[NodeView, ...]]
+    admitted: Callable[[], Mapping[NodeId, str]]
     transport: Transport
 
 
@@ -288,7 +292,7 @@ class WebCertificates:
         return enough and not webca.is_due(shown.certificate, self._clock.wall())
 
     async def _ask_authority(self, swarm: SwarmInfo) -> bytes:
-        """What a keeper says that the CA is. Raises as `_ask_keepers`, and PeerLost for one that must not be trusted."""
+        """What a keeper says that the CA is. Raises PeerLost, also for one that must not be trusted."""
         said = await self._ask_keepers("GET", TRUSTED_PATH, b"", swarm)
         _check_harmless(said)
         return said
@@ -314,7 +318,9 @@ class WebCertificates:
             wanted = msgspec.json.decode(request.body, type=Wanted)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise InvalidRequest("the certificate request is not understood", "is its version another one?") from None
-        names = webnames.granted(webca.asked_names(wanted.csr), request.caller, self._around.nodes())
+        asker = webnames.Asker(request.caller, request.source)
+        asked = webca.asked_names(wanted.csr)
+        names = webnames.granted(asked, asker, self._around.nodes(), self._around.admitted())
         async with self._turn:
             await self._settle()
             held = await self._needed()
