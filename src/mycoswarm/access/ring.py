@@ -167,13 +167,14 @@ class KeyRing:
         return sum(not keys.expired(key, now) for key in self._keys)
 
     def flush(self) -> None:
-        """Bring to the disk when each key was last used."""
-        if self._unsaved is not None:
-            self._unsaved = None
-            try:
-                self._store.save(self._keys)
-            except MycoError as problem:
-                _log.warning("when the API keys were last used is not remembered: %s", problem.message)
+        """Bring to the disk when each key was last used, and a removal that could not be written."""
+        if self._unsaved is None:
+            return
+        try:
+            self._save(self._keys)
+        except MycoError as problem:
+            self._unsaved = self._clock.monotonic()
+            _log.warning("what is new of the API keys could not be brought to the disk: %s", problem.message)
 
     def _used(self, key: Key) -> None:
         now = int(self._clock.wall())
