@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mycoswarm.core.errors import DiskFull, InvalidRequest, NotWritable
+from mycoswarm.core.errors import DiskFull, InvalidRequest
 from mycoswarm.models.blobs import KEPT_SECONDS, Blobs, digest_of
 
 DATA = os.urandom(9 << 20)
@@ -117,11 +117,33 @@ async def test_what_nobody_uses_for_a_day_goes(blobs: Blobs, tmp_path: Path) -> 
     assert blobs.find(DIGEST) is None
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-async def test_a_folder_that_may_not_be_written(blobs: Blobs, tmp_path: Path) -> None:
-    (tmp_path / "models").mkdir(mode=0o500)
-    with pytest.raises(NotWritable):
-        await blobs.put(DIGEST, pieces(DATA))
+READ_ONLY = """
+import asyncio, sys
+from pathlib import Path
+from mycoswarm.core.errors import NotWritable
+from mycoswarm.models.blobs import Blobs
+async def pieces():
+    yield b"hello"
+async def main():
+    try:
+        await Blobs(Path(sys.argv[1]) / ".blobs").put(sys.argv[2], pieces())
+    except NotWritable as problem:
+        print(problem.message)
+asyncio.run(main())
+"""
+
+
+def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
+    """On a file system mounted read-only, which stops root too."""
+    script = 'mount -t tmpfs -o ro,size=1m tmpfs "$1" && exec "$2" -c "$3" "$1" "$4"'
+    made = subprocess.run(
+        ["unshare", "-Urm", "sh", "-c", script, "sh", str(tmp_path), sys.executable, READ_ONLY, DIGEST],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "cannot be written" in made.stdout, made.stderr
 
 
 FILL = """
