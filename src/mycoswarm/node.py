@@ -165,7 +165,12 @@ class Node:
         self._executor = Executor(self._fabric.id, name, self._clock, slots, self._changed.set)
         self._ring = KeyRing(KeyStore(paths.keys_file), self._clock, self._health)
         around = webcerts.Surroundings(
-            self._fabric.id, name, lambda: self._fabric.swarm, self._fabric.nodes, self._fabric.transport
+            self._fabric.id,
+            name,
+            lambda: self._fabric.swarm,
+            self._fabric.nodes,
+            self._fabric.admitted,
+            self._fabric.transport,
         )
         self._web = WebCertificates(WebStore(paths.state), around, self._clock)
         self._book = TaskBook(self._clock)

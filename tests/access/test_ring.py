@@ -185,10 +185,27 @@ def test_a_key_that_cannot_be_written_is_not_in_force(hall: Hall, monkeypatch: p
     monkeypatch.setattr(hall.store, "save", full)
     with pytest.raises(NotWritable):
         hall.ring.add(KeyBody("phone"))
-    with pytest.raises(NotWritable):
-        hall.ring.remove("laptop")
     assert [key.name for key in hall.ring.all()] == ["laptop"]
     assert hall.ring.identify([made.secret], "x")
+
+
+def test_a_key_that_is_removed_is_out_though_it_cannot_be_written(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = hall.ring.add(KeyBody("laptop"))
+    who, ended = hall.ring.identify([made.secret], "x"), list[str]()
+
+    def full(*_: object) -> None:
+        raise NotWritable("no")
+
+    with monkeypatch.context() as patch, hall.ring.admitted(who, "read", "it", lambda: ended.append("broken")):
+        patch.setattr(hall.store, "save", full)
+        with pytest.raises(NotWritable, match="lets nobody in any more"):
+            hall.ring.remove("laptop")
+        hall.ring.flush()
+    assert ended == ["broken"]
+    with pytest.raises(TokenRequired):
+        hall.ring.identify([made.secret], "x")
+    hall.ring.flush()
+    assert not hall.again().all(), "it is written as soon as that is possible"
 
 
 def test_names_are_unique_and_known(hall: Hall) -> None:

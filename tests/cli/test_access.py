@@ -1,5 +1,6 @@
 """Keys and certificates on the command line, against the fake node; the computer's own lists of CAs are fakes too."""
 
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import msgspec
 import pytest
 
 from mycoswarm.client import trust
-from mycoswarm.client.trust import Computer
+from mycoswarm.client.trust import Computer, read
 from mycoswarm.core.paths import Paths
 from tests.cli.conftest import Run
 from tests.cli.fake_node import FakeNode
@@ -80,11 +81,33 @@ def test_trusting_asks_first_and_says_what_it_did(run: Run, node: FakeNode, comp
     assert not list(computer.iterdir())
     result = run("certs", "trust", terminal=True, typed="y\n")
     (file,) = computer.iterdir()
-    assert "AB:CD" in result.err
+    assert read(file.read_text()).fingerprint in result.err.replace("\n", "")
     assert str(file) in result.out.replace("\n", "")
     result = run("certs", "trust", "--remove", "--yes")
     assert result.out.startswith("Removed from the system's list")
     assert not list(computer.iterdir())
+    assert "trusts no web CA" in run("certs", "trust", "--remove", "--yes").err
+
+
+def test_a_ca_that_was_followed_by_another_is_trusted_no_more(
+    run: Run, node: FakeNode, computer: Path, paths: Paths
+) -> None:
+    old = trust.keep(paths.state, read(ssl.DER_cert_to_PEM_cert(b"somebody has its key")))
+    installed = computer / f"mycoswarm-{old.stem}.crt"
+    installed.write_text("old")
+    result = run("certs", "trust", "--yes")
+    assert result.out.count("Added to") == result.out.count("Removed from") == 1
+    assert not installed.exists()
+    assert len(list(computer.iterdir())) == len(trust.kept(paths.state)) == 1
+
+
+def test_it_is_forgotten_without_a_node(run: Run, computer: Path, paths: Paths) -> None:
+    for content in (b"one", b"two"):
+        file = trust.keep(paths.state, read(ssl.DER_cert_to_PEM_cert(content)))
+        (computer / f"mycoswarm-{file.stem}.crt").write_text("x")
+    assert run("certs", "trust", "--remove", "--yes").code == 0
+    assert not list(computer.iterdir())
+    assert not trust.kept(paths.state)
 
 
 def test_a_computer_without_any_list_says_so(

@@ -1,16 +1,19 @@
 """Installing the CA on computers that are folders with scripted tools; this one's own lists are never touched."""
 
+import hashlib
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from mycoswarm.client import trust
-from mycoswarm.client.trust import Computer, Place, install, kept, mark_of, places, uninstall
+from mycoswarm.client.trust import Computer, Place, install, kept, places, read, uninstall
+from mycoswarm.core.errors import Fixable
 
-FINGERPRINT = "AB:CD:EF:01:23:45:67:89:AB:CD:EF:01:23:45:67:89"
-MARK = "abcdef0123456789"
-PEM = "-----BEGIN CERTIFICATE-----\n"
+PEM = ssl.DER_cert_to_PEM_cert(b"a certificate")
+ROOT = read(PEM)
+MARK = ROOT.mark
 
 
 class Fake:
@@ -54,11 +57,21 @@ class Fake:
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    return trust.keep(tmp_path / "state", MARK, PEM)
+    return trust.keep(tmp_path / "state", ROOT)
 
 
-def test_a_mark_is_part_of_the_fingerprint() -> None:
-    assert mark_of(FINGERPRINT) == mark_of(FINGERPRINT.replace(":", "").lower()) == MARK
+def test_a_ca_is_known_by_what_it_is() -> None:
+    digest = hashlib.sha256(b"a certificate").hexdigest()
+    assert ROOT.fingerprint.replace(":", "").lower() == digest
+    assert digest[:16] == MARK
+
+
+def test_nothing_hides_behind_a_certificate() -> None:
+    other = ssl.DER_cert_to_PEM_cert(b"another one")
+    assert read(PEM + other).certificate.count("BEGIN") == 1
+    for nonsense in ("", "../../etc/passwd", "-----BEGIN PRIVATE KEY-----\n"):
+        with pytest.raises(Fixable):
+            read(nonsense)
 
 
 @pytest.mark.parametrize(
@@ -128,9 +141,11 @@ def test_what_the_administrator_must_do_is_said(tmp_path: Path, certificate: Pat
     (place,) = fake.places()
     assert trust.by_hand(place, certificate) == f"sudo cp {certificate} {place.file} && sudo update-ca-certificates"
     assert trust.by_hand(place, certificate, remove=True) == f"sudo rm {place.file} && sudo update-ca-certificates"
+    spaced = trust.by_hand(place, Path("/home/a b/$(x).crt"))
+    assert spaced.startswith("sudo cp '/home/a b/$(x).crt' "), "it is pasted into a shell"
 
 
 def test_what_was_installed_is_remembered(tmp_path: Path) -> None:
     assert kept(tmp_path) == ()
-    file = trust.keep(tmp_path, MARK, PEM)
+    file = trust.keep(tmp_path, ROOT)
     assert kept(tmp_path) == ((MARK, file),)

@@ -221,3 +221,49 @@ def test_the_openssl_program_says_the_same(tmp_path: Path, authority: Authority)
     assert "leaf.pem: OK" in verify(leaf(authority, *LOCAL)[0])
     for name in PUBLIC:
         assert "permitted subtree violation" in verify(forged(authority, name)), name
+
+
+@pytest.mark.parametrize("title", ["ü" * 64, "日本" * 32, "x" * 200])
+def test_a_swarm_of_any_name_can_have_one(title: str) -> None:
+    webca.check(webca.create("", title, "keeper", NOW))
+
+
+def variant(authority: Authority, **changed: x509.ExtensionType | None) -> Authority:
+    """The CA with extensions put in the place of its own, by the names of their classes; None leaves one out."""
+    honest = x509.load_der_x509_certificate(authority.certificate)
+    key = serialization.load_der_private_key(authority.key, None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    builder = x509.CertificateBuilder(
+        honest.issuer,
+        honest.subject,
+        honest.public_key(),
+        honest.serial_number,
+        honest.not_valid_before_utc,
+        honest.not_valid_after_utc,
+    )
+    for extension in honest.extensions:
+        value = changed.get(type(extension.value).__name__, extension.value)
+        if value is not None:
+            builder = builder.add_extension(value, extension.critical)
+    made = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+    return msgspec.structs.replace(authority, certificate=made)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"NameConstraints": None},
+        {"NameConstraints": x509.NameConstraints([x509.DNSName("local"), x509.DNSName("com")], None)},
+        {"NameConstraints": x509.NameConstraints(None, [x509.DNSName("example.com")])},
+        {"BasicConstraints": x509.BasicConstraints(ca=True, path_length=None)},
+        {"ExtendedKeyUsage": x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE])},
+        {"ExtendedKeyUsage": None},
+    ],
+    ids=["no constraints", "wider", "only exclusions", "signs authorities", "any usage", "no usage"],
+)
+def test_an_authority_that_could_do_harm_is_no_web_ca(
+    authority: Authority, changed: dict[str, x509.ExtensionType | None]
+) -> None:
+    webca.check(variant(authority))
+    with pytest.raises(InvalidRequest):
+        webca.check(variant(authority, **changed))

@@ -1,13 +1,21 @@
 """Several nodes, their keepers and their web certificates, on a network inside this process."""
 
+import base64
+import datetime as dt
 from pathlib import Path
 
+import msgspec
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from mycoswarm.core.errors import Fixable, InvalidRequest, MycoError, PeerLost, Refused
+from mycoswarm.core.errors import DiskFull, Fixable, InvalidRequest, MycoError, PeerLost, Refused
 from mycoswarm.core.ids import NodeId, SwarmId
 from mycoswarm.core.node import NodeView, SwarmInfo
 from mycoswarm.fabric import webca
+from mycoswarm.fabric.peer_app import PeerRequest
+from mycoswarm.fabric.webca import Authority
 from mycoswarm.fabric.webcerts import (
     FOLLOW_EVERY,
     RETRY_FIRST,
@@ -15,6 +23,7 @@ from mycoswarm.fabric.webcerts import (
     SHARE_EVERY,
     SHARE_PATH,
     SIGN_PATH,
+    TRUSTED_PATH,
     Surroundings,
     WebCertificates,
 )
@@ -46,7 +55,9 @@ class House:
         store = WebStore(self.directory / name)
         handlers: dict[tuple[str, str], object] = {}
         transport = self.network.add(NodeId(name), handlers)  # pyright: ignore[reportArgumentType]
-        around = Surroundings(NodeId(name), name, lambda: self.swarm(name), lambda: self.seen(name), transport)
+        around = Surroundings(
+            NodeId(name), name, lambda: self.swarm(name), lambda: self.seen(name), self.admitted, transport
+        )
         node = self.nodes[name] = WebCertificates(store, around, self.clock)
         handlers |= node.handlers()
         return node
@@ -56,6 +67,9 @@ class House:
             return None
         keepers = tuple(NodeId(keeper) for keeper in self.keepers)
         return SwarmInfo(SwarmId(self.swarm_id), "home", len(self.members), keepers, True)
+
+    def admitted(self) -> dict[NodeId, str]:
+        return {NodeId(name): name for name in self.members}
 
     def seen(self, name: str) -> tuple[NodeView, ...]:
         me = NodeView(NodeId(name), name, "self", addresses=(self.address(name),))
@@ -307,3 +321,71 @@ async def test_a_keeper_s_nonsense_is_not_served(tmp_path: Path) -> None:
     house.network._handlers[NodeId("miu")][("POST", SIGN_PATH)] = nonsense  # pyright: ignore[reportIndexIssue, reportArgumentType]
     assert await house.shown("boa", "desk.local") == first
     assert "no web certificate" in house.nodes["boa"].problem
+
+
+async def test_a_keeper_s_ca_without_constraints_is_neither_served_nor_shown(tmp_path: Path) -> None:
+    house = House(tmp_path, "miu", "boa")
+    first = await house.shown("boa")
+    # What a keeper that means ill would make, so that whoever trusts it can be shown any site in the world.
+    key = ec.generate_private_key(ec.SECP256R1())
+    loose = Authority(swarm="s", certificate=unconstrained(key), key=der(key), made=0)
+
+    async def tell(_: object) -> bytes:
+        return loose.certificate
+
+    async def sign(request: PeerRequest) -> bytes:
+        csr = msgspec.json.decode(request.body)["csr"]
+        return msgspec.json.encode(
+            Shown(webca.sign(loose, base64.b64decode(csr), ("boa.local",), house.clock.wall()), loose.certificate)
+        )
+
+    handlers = house.network._handlers[NodeId("miu")]
+    handlers["GET", TRUSTED_PATH] = tell  # pyright: ignore[reportIndexIssue, reportArgumentType]
+    handlers["POST", SIGN_PATH] = sign  # pyright: ignore[reportIndexIssue, reportArgumentType]
+    house.clock.advance(FOLLOW_EVERY + 1)
+    assert await house.shown("boa", "desk.local") == first
+    assert "not constrained" in house.nodes["boa"].problem or "cannot be read" in house.nodes["boa"].problem
+    assert await house.nodes["boa"].authority() == first.authority
+    node = WebCertificates(WebStore(tmp_path / "new"), house.nodes["boa"]._around, house.clock)
+    with pytest.raises(PeerLost):
+        await node.authority()
+
+
+async def test_a_full_disk_ends_neither_the_look_nor_what_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = House(tmp_path, "miu", "naru")
+    house.keepers = ("miu", "naru")
+    shown = await house.shown("miu")
+    await house.look()
+    store = house.nodes["miu"].store
+
+    def full(*_: object) -> None:
+        raise DiskFull("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "keep_certificate", full)
+        assert await house.shown("miu", "desk.local") == shown
+        assert house.nodes["miu"].problem == "the disk is full"
+        patch.setattr(store, "keep_authority", full)
+        house.keepers = ("miu",)
+        await house.look("miu")
+    house.clock.advance(RETRY_LATE)
+    assert (await house.shown("miu", "desk.local")).authority != shown.authority
+
+
+def der(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def unconstrained(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """A CA as any other (DER)."""
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "home")])
+    day = dt.timedelta(days=1)
+    now = dt.datetime.now(dt.UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now - day, now + day)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)

@@ -2,7 +2,7 @@ import pytest
 
 from mycoswarm.core.ids import NodeId
 from mycoswarm.core.node import NodeView, PeerState
-from mycoswarm.fabric.webnames import granted, wanted
+from mycoswarm.fabric.webnames import Asker, granted, wanted
 
 ME, BOA, MIU = NodeId("me"), NodeId("boa-id"), NodeId("miu-id")
 
@@ -35,19 +35,44 @@ NODES = (
 )
 
 
+ADMITTED = {ME: "naru", BOA: "boa", MIU: "miu"}
+
+
 def test_nobody_gets_what_another_machine_is_known_by() -> None:
+    boa = Asker(BOA, "10.0.0.2")
     asked = ("localhost", "127.0.0.1", "boa.local", "desk.local", "10.0.0.2", "10.0.0.9", "fd00::2", "fe80::2")
-    assert granted(asked, BOA, NODES) == asked
+    assert granted(asked, boa, NODES, ADMITTED) == asked
     stolen = ("miu.local", "naru.local", "10.0.0.3", "10.0.0.1", "172.17.0.1", "example.com", "8.8.8.8")
-    assert granted(("boa.local", *stolen), BOA, NODES) == ("boa.local",)
-    assert granted(("fd00::2", "fe80::2"), MIU, NODES) == ()
+    assert granted(("boa.local", *stolen), boa, NODES, ADMITTED) == ("boa.local",)
+    assert granted(("fd00::2", "fe80::2"), Asker(MIU, "10.0.0.3"), NODES, ADMITTED) == ()
 
 
-def test_a_name_that_two_bear_is_either_s() -> None:
+def test_what_a_member_says_of_itself_does_not_make_it_another() -> None:
+    thief = view(NodeId("thief"), "miu", "10.0.0.3:6927", "10.0.0.66:6927")
+    nodes, admitted = (*NODES, thief), {**ADMITTED, NodeId("thief"): "lamp"}
+    asked = ("miu.local", "lamp.local", "10.0.0.3", "10.0.0.66")
+    assert granted(asked, Asker(NodeId("thief"), "10.0.0.66"), nodes, admitted) == ("lamp.local", "10.0.0.66")
+    mine = ("miu.local", "10.0.0.3")
+    assert granted(mine, Asker(MIU, "::ffff:10.0.0.3"), nodes, admitted) == mine, "nor does it take it from him"
+
+
+def test_a_machine_that_was_renamed_gets_its_new_name_and_keeps_its_old_one_to_itself() -> None:
+    nodes = (view(ME, "naru", state="self"), view(BOA, "desk"), view(MIU, "miu"))
+    assert granted(("boa.local", "desk.local"), Asker(BOA, ""), nodes, ADMITTED) == ("boa.local", "desk.local")
+    assert granted(("boa.local", "desk.local"), Asker(MIU, ""), nodes, ADMITTED) == ()
+
+
+def test_an_address_that_another_one_had_before_is_whose_it_is_now() -> None:
+    assert granted(("10.0.0.3",), Asker(BOA, "10.0.0.3"), NODES, ADMITTED) == ("10.0.0.3",)
+
+
+def test_a_name_under_which_two_were_let_in_is_either_s() -> None:
     twin = view(NodeId("other"), "boa", "10.0.0.8:6927")
-    assert granted(("boa.local", "10.0.0.8"), BOA, (*NODES, twin)) == ("boa.local",)
+    nodes, admitted = (*NODES, twin), {**ADMITTED, NodeId("other"): "boa"}
+    assert granted(("boa.local", "10.0.0.8"), Asker(BOA, "10.0.0.2"), nodes, admitted) == ("boa.local",)
 
 
 def test_what_a_removed_machine_was_known_by_is_free_again() -> None:
     gone = view(NodeId("gone"), "old", "10.0.0.8:6927", state="removed")
-    assert granted(("old.local", "10.0.0.8"), BOA, (*NODES, gone)) == ("old.local", "10.0.0.8")
+    asked = ("old.local", "10.0.0.8")
+    assert granted(asked, Asker(BOA, "10.0.0.2"), (*NODES, gone), ADMITTED) == asked

@@ -44,7 +44,8 @@ class KeyRing:
         self._health = health
         self._limits = Limits(clock.monotonic())
         self._running: dict[str, dict[object, Callable[[], None]]] = {}
-        self._unsaved = 0.0
+        # Since when the file is behind; None while it is not.
+        self._unsaved: float | None = None
         self._keys: tuple[Key, ...] = ()
         self._broken: Fixable | None = None
         try:
@@ -67,15 +68,31 @@ class KeyRing:
         return NewKey(made.view(), secret)
 
     def remove(self, name: str) -> KeyRemoved:
-        """Take a key out of force, by id or name, and break what it is doing. Raises NotFound; Fixable as `all`."""
+        """Take a key out of force, by id or name, and break what it is doing.
+
+        Raises:
+            NotFound: there is none. Fixable: as `all`; also where the removal cannot be brought to the disk, and the
+            key is out of force all the same, until the next start at least.
+        """
         self._must_be_whole()
         gone = keys.named(name, self._keys)
-        self._save(tuple(key for key in self._keys if key.id != gone.id))
+        kept = tuple(key for key in self._keys if key.id != gone.id)
+        unwritten: Fixable | None = None
+        try:
+            self._save(kept)
+        except Fixable as problem:
+            # Whoever removes a key wants its holder out now, whatever the disk says.
+            self._keys, self._unsaved, unwritten = kept, self._clock.monotonic(), problem
         self._limits.forget(gone)
         running = self._running.pop(gone.id, {})
         for end in running.values():
             end()
         _log.info("API key %s (%s) was removed", gone.id, gone.name)
+        if unwritten is not None:
+            raise type(unwritten)(
+                f"the key {gone.name} lets nobody in any more, but could be back with the next start: {unwritten}",
+                unwritten.hint,
+            ) from unwritten
         return KeyRemoved(gone.view(), len(running))
 
     def identify(self, secrets: Sequence[str], source: str) -> Pass:
@@ -150,13 +167,14 @@ class KeyRing:
         return sum(not keys.expired(key, now) for key in self._keys)
 
     def flush(self) -> None:
-        """Bring to the disk when each key was last used."""
-        if self._unsaved:
-            self._unsaved = 0.0
-            try:
-                self._store.save(self._keys)
-            except MycoError as problem:
-                _log.warning("when the API keys were last used is not remembered: %s", problem.message)
+        """Bring to the disk when each key was last used, and a removal that could not be written."""
+        if self._unsaved is None:
+            return
+        try:
+            self._save(self._keys)
+        except MycoError as problem:
+            self._unsaved = self._clock.monotonic()
+            _log.warning("what is new of the API keys could not be brought to the disk: %s", problem.message)
 
     def _used(self, key: Key) -> None:
         now = int(self._clock.wall())
@@ -164,7 +182,8 @@ class KeyRing:
             return
         used = msgspec.structs.replace(key, used=now)
         self._keys = tuple(used if one.id == key.id else one for one in self._keys)
-        self._unsaved = self._unsaved or self._clock.monotonic()
+        if self._unsaved is None:
+            self._unsaved = self._clock.monotonic()
         if self._clock.monotonic() - self._unsaved >= USED_EVERY:
             self.flush()
 
@@ -172,7 +191,7 @@ class KeyRing:
         """On the disk first: what is in force must not come back, or be gone, with the next start."""
         self._store.save(kept)
         self._keys = kept
-        self._unsaved = 0.0
+        self._unsaved = None
 
     def _must_be_whole(self) -> None:
         if self._broken is not None:

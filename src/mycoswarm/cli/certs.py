@@ -1,8 +1,17 @@
 """`mycoswarm certs`: the web CA by which other computers know this swarm's nodes."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
 from mycoswarm.cli.app import App, Verb, global_options, json_option, pass_app
+from mycoswarm.core.errors import Fixable, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mycoswarm.client.trust import Computer, Place, Step
 
 
 @click.group(params=global_options())
@@ -38,48 +47,101 @@ def show(app: App, as_json: bool) -> None:
 def trust(app: App, print_: bool, remove: bool, yes: bool) -> None:
     """Make this computer trust the web CA, so that browsers and programs on it accept its nodes.
 
-    It says where before it does anything, and what it did. On a computer without mycoSwarm: install what --print says
+    It says where before it does anything, and what it did. One that was added here before is taken out then, and
+    --remove takes out all. On a computer without mycoSwarm: install what --print says
     with the commands of `mycoswarm certs show`.
     """
-    from mycoswarm.client import trust as stores
-    from mycoswarm.core.errors import Fixable, Refused
-
+    if print_ and remove:
+        raise click.UsageError("--print and --remove do not go together")
+    if remove:
+        _forget(app, yes=yes)
+        return
     view = app.client().certificate()
     if print_:
-        if remove:
-            raise click.UsageError("--print and --remove do not go together")
         app.printer.out.write(view.authority)
         return
+    _install(app, view.authority, yes=yes)
+
+
+def _install(app: App, certificate: str, *, yes: bool) -> None:
+    from mycoswarm.client import trust as stores
+
+    root = stores.read(certificate)
     computer = stores.here()
-    mark = stores.mark_of(view.fingerprint)
-    file = stores.keep(app.paths.state, mark, view.authority)
-    places = stores.places(computer, mark)
+    file = stores.keep(app.paths.state, root)
+    places = stores.places(computer, root.mark)
     mine = tuple(place for place in places if computer.is_root or not place.needs_root)
     for place in places:
-        if place not in mine and (not remove or stores.holds(computer, place, file)):
-            done = stores.by_hand(place, file, remove=remove)
-            app.printer.note(f"{place.title} needs the administrator: {done}", style="")
+        if place not in mine:
+            app.printer.note(f"{place.title} needs the administrator: {stores.by_hand(place, file)}", style="")
     if not mine:
         raise Fixable(
             "there is no list of authorities here that can be changed with your rights",
             "see `mycoswarm certs show` for the commands",
         )
-    titles = " and ".join(place.title for place in mine)
-    if not yes:
-        what = "removing the web CA" if remove else "trusting the web CA"
-        if not app.printer.can_ask:
-            raise Refused(f"{what} needs a yes", f"mycoswarm certs trust{' --remove' if remove else ''} --yes")
-        app.printer.note(f"SHA-256 {view.fingerprint}", style="")
-        question = f"Remove it from {titles}?" if remove else f"Add it to {titles}?"
-        if not app.printer.confirm(question, default=not remove):
-            app.printer.note("Nothing was changed.")
-            return
-    carry_out = stores.uninstall if remove else stores.install
-    steps = [carry_out(computer, place, file) for place in mine]
+    app.printer.note(f"SHA-256 {root.fingerprint}", style="")
+    if not _agreed(app, f"Add it to {_titles(mine)}?", "trusting the web CA", "", yes=yes):
+        return
+    steps = [stores.install(computer, place, file) for place in mine]
+    _tell(app, "Added to", steps)
+    # A CA is followed by another one because somebody who must not may have its key.
+    for mark, old in stores.kept(app.paths.state):
+        if mark != root.mark:
+            _take_out(app, computer, mark, old)
+
+
+def _forget(app: App, *, yes: bool) -> None:
+    """Every web CA that this computer was ever told to trust; it takes no node, and no keeper within reach."""
+    from mycoswarm.client import trust as stores
+
+    computer = stores.here()
+    kept = stores.kept(app.paths.state)
+    held = [
+        place for mark, file in kept for place in stores.places(computer, mark) if stores.holds(computer, place, file)
+    ]
+    if not held:
+        app.printer.note("This computer trusts no web CA that was added here.")
+        return
+    if not _agreed(app, f"Remove it from {_titles(held)}?", "removing the web CA", " --remove", yes=yes):
+        return
+    for mark, file in kept:
+        _take_out(app, computer, mark, file)
+
+
+def _take_out(app: App, computer: "Computer", mark: str, file: Path) -> None:
+    from mycoswarm.client import trust as stores
+
+    held = [place for place in stores.places(computer, mark) if stores.holds(computer, place, file)]
+    mine = [place for place in held if computer.is_root or not place.needs_root]
+    for place in held:
+        if place not in mine:
+            done = stores.by_hand(place, file, remove=True)
+            app.printer.note(f"{place.title} needs the administrator: {done}", style="")
+    _tell(app, "Removed from", [stores.uninstall(computer, place, file) for place in mine])
+    if mine == held:
+        file.unlink(missing_ok=True)
+
+
+def _agreed(app: App, question: str, what: str, flag: str, *, yes: bool) -> bool:
+    if yes:
+        return True
+    if not app.printer.can_ask:
+        raise Refused(f"{what} needs a yes", f"mycoswarm certs trust{flag} --yes")
+    if app.printer.confirm(question, default=not flag):
+        return True
+    app.printer.note("Nothing was changed.")
+    return False
+
+
+def _titles(places: "Sequence[Place]") -> str:
+    return " and ".join(dict.fromkeys(place.title for place in places))
+
+
+def _tell(app: App, done: str, steps: "Sequence[Step]") -> None:
     for step in steps:
         if not step.failed:
             where = f" ({step.place.file})" if step.place.file is not None else ""
-            app.printer.line(f"{'Removed from' if remove else 'Added to'} {step.place.title}{where}.")
+            app.printer.line(f"{done} {step.place.title}{where}.")
     if failed := [step for step in steps if step.failed]:
         raise Fixable(
             f"{failed[0].place.title}: {failed[0].failed}", "see `mycoswarm certs show` for the commands to run by hand"

@@ -8,16 +8,19 @@ Only what carries this CA's fingerprint in its name is written or removed. Which
 that was ever installed stays in the state directory (`kept`), so that `leave --purge` can take all of them out again.
 """
 
+import hashlib
 import os
 import platform
+import shlex
 import shutil
+import ssl
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from mycoswarm.core.errors import from_os_error
+from mycoswarm.core.errors import Fixable, from_os_error
 
 NICKNAME = "mycoSwarm"
 TIMEOUT = 60.0
@@ -68,17 +71,38 @@ class Computer:
     run: Callable[[Sequence[str]], tuple[int, str]]
 
 
-def mark_of(fingerprint: str) -> str:
-    """The part of a fingerprint (hex, with or without colons) that names a CA on this computer."""
-    return fingerprint.replace(":", "").lower()[:16]
+@dataclass(frozen=True)
+class Root:
+    """A CA. certificate: PEM of this one and no other. fingerprint: its SHA-256, hex with colons."""
+
+    certificate: str
+    fingerprint: str
+
+    @property
+    def mark(self) -> str:
+        """The part of the fingerprint that names it on this computer."""
+        return self.fingerprint.replace(":", "").lower()[:16]
 
 
-def keep(state: Path, mark: str, certificate: str) -> Path:
-    """Write a CA (PEM) where `kept` finds it again. Raises NotWritable, DiskFull."""
-    file = state / _KEPT / f"{mark}.crt"
+def read(certificate: str) -> Root:
+    """What is to be trusted, by nothing but itself: no word of whoever told it comes into names, paths or questions.
+
+    Raises:
+        Fixable: it is no certificate.
+    """
+    try:
+        der = ssl.PEM_cert_to_DER_cert(certificate)
+    except ValueError as problem:
+        raise Fixable("the node tells no web CA", "see `mycoswarm certs show`") from problem
+    return Root(ssl.DER_cert_to_PEM_cert(der), hashlib.sha256(der).digest().hex(":").upper())
+
+
+def keep(state: Path, root: Root) -> Path:
+    """Write a CA where `kept` finds it again. Raises NotWritable, DiskFull."""
+    file = state / _KEPT / f"{root.mark}.crt"
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file.write_text(certificate, encoding="ascii")
+        file.write_text(root.certificate, encoding="ascii")
     except OSError as problem:
         raise from_os_error(problem, file) from problem
     return file
@@ -186,8 +210,8 @@ def holds(computer: Computer, place: Place, certificate: Path) -> bool:
 
 def by_hand(place: Place, certificate: Path, *, remove: bool = False) -> str:
     """For a shell, by the administrator: to install `certificate` there, or to remove it."""
-    first = f"sudo rm {place.file}" if remove else f"sudo cp {certificate} {place.file}"
-    return f"{first} && sudo {' '.join(place.undo if remove else place.command)}"
+    first = ("sudo", "rm", str(place.file)) if remove else ("sudo", "cp", str(certificate), str(place.file))
+    return f"{shlex.join(first)} && {shlex.join(('sudo', *(place.undo if remove else place.command)))}"
 
 
 def _done(computer: Computer, command: Sequence[str], certificate: Path) -> str:

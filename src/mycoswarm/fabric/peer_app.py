@@ -65,12 +65,13 @@ LEAST_COST = 0.05
 
 @dataclass(frozen=True)
 class PeerRequest:
-    """What a handler is given. query: as in the address, undecoded."""
+    """What a handler is given. query: as in the address, undecoded. source: the address that it comes from."""
 
     caller: NodeId
     path: str
     query: str
     body: bytes
+    source: str = ""
 
 
 Handler = Callable[[PeerRequest], Awaitable[bytes] | AsyncGenerator[bytes, None]]
@@ -199,7 +200,8 @@ class PeerApp:
             if handler is None:
                 raise NotFound(f"this node answers nothing at {scope['path']}", "is its version an older one?")
             body = await _body(scope, receive, MAX_BODY, MEMBERS_PATIENCE, take, reply)
-            request = PeerRequest(caller, scope["path"], scope["query_string"].decode("latin1"), body)
+            query, client = scope["query_string"].decode("latin1"), scope.get("client")
+            request = PeerRequest(caller, scope["path"], query, body, str(client[0]) if client else "")
             tasks = TaskGroup()
             try:
                 work = tasks.start(_answer(handler, request, reply), f"{scope['method']} {scope['path']}")

@@ -10,7 +10,7 @@ import itertools
 import logging
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -267,6 +267,11 @@ class Fabric:
     def links(self) -> int:
         """Watch streams that are open or being opened."""
         return len(self._links)
+
+    def admitted(self) -> Mapping[NodeId, str]:
+        """The names under which keepers let the members in; members themselves can change what `nodes` calls them."""
+        roster = self._trust.roster
+        return {} if roster is None else {node: member.name for node, member in roster.members().items()}
 
     def nodes(self) -> tuple[NodeView, ...]:
         """This node first, then every member of the swarm, also those never met, by name."""

@@ -54,7 +54,16 @@ MAX_CSR = 4096
 _FIRST = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 _LAST = dt.datetime(2099, 12, 31, 23, 59, 59, tzinfo=dt.UTC)
 _NETWORKS = tuple(ipaddress.ip_network(network) for network in LOCAL_NETWORKS)
+_CONSTRAINTS = x509.NameConstraints(
+    permitted_subtrees=[
+        *(x509.DNSName(local) for local in LOCAL_NAMES),
+        *(x509.IPAddress(network) for network in _NETWORKS),
+    ],
+    excluded_subtrees=None,
+)
 _ORGANISATION = "mycoSwarm"
+_MAX_COMMON_NAME = 64
+"""Bytes, by RFC 5280."""
 
 
 class Authority(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,10 +92,9 @@ def create(swarm: SwarmId | str, title: str, holder: str, now: float, generation
     name = x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, _ORGANISATION),
-            x509.NameAttribute(NameOID.COMMON_NAME, f"mycoSwarm {title}"[:64]),
+            x509.NameAttribute(NameOID.COMMON_NAME, _cut(f"mycoSwarm {title}")),
         ]
     )
-    permitted = [x509.DNSName(local) for local in LOCAL_NAMES] + [x509.IPAddress(network) for network in _NETWORKS]
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -99,7 +107,7 @@ def create(swarm: SwarmId | str, title: str, holder: str, now: float, generation
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs=True), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.NameConstraints(permitted_subtrees=permitted, excluded_subtrees=None), critical=True)
+        .add_extension(_CONSTRAINTS, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
@@ -117,17 +125,38 @@ def create(swarm: SwarmId | str, title: str, holder: str, now: float, generation
 
 def check(authority: Authority) -> None:
     """Whether it is one of ours and its key fits. Raises InvalidRequest."""
+    public = check_harmless(authority.certificate)
     try:
-        certificate = x509.load_der_x509_certificate(authority.certificate)
         key = serialization.load_der_private_key(authority.key, None)
-        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-        certificate.extensions.get_extension_for_class(x509.NameConstraints)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as problem:
+        raise InvalidRequest("the web CA's key cannot be read") from problem
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != public:
+        raise InvalidRequest("the web CA and its key do not belong together")
+
+
+def check_harmless(certificate: bytes) -> ec.EllipticCurvePublicKey:
+    """Whether trusting this CA (DER) is as harmless as trusting one that `create` makes; its key.
+
+    Asked of every CA that comes from another machine, before it is shown to anybody who might install it: one without
+    the constraints, from a keeper that means ill, could pass for any site in the world.
+
+    Raises:
+        InvalidRequest: it is not.
+    """
+    try:
+        read = x509.load_der_x509_certificate(certificate)
+        found = read.extensions
+        basic = found.get_extension_for_class(x509.BasicConstraints)
+        names = found.get_extension_for_class(x509.NameConstraints)
+        usage = found.get_extension_for_class(x509.ExtendedKeyUsage)
+        public = read.public_key()
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.ExtensionNotFound, x509.InvalidVersion) as problem:
         raise InvalidRequest("the web CA cannot be read") from problem
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
-        raise InvalidRequest("the web CA and its key do not belong together")
-    if not constraints.ca or constraints.path_length != 0:
+    if not isinstance(public, ec.EllipticCurvePublicKey) or not basic.value.ca or basic.value.path_length != 0:
         raise InvalidRequest("the web CA is no such authority")
+    if not names.critical or names.value != _CONSTRAINTS or list(usage.value) != [ExtendedKeyUsageOID.SERVER_AUTH]:
+        raise InvalidRequest("the web CA is not constrained to servers of local networks")
+    return public
 
 
 def request(key: ec.EllipticCurvePrivateKey, names: Iterable[str]) -> bytes:
@@ -245,6 +274,10 @@ def certifies(certificate: bytes, authority: bytes, key: ec.EllipticCurvePublicK
 def pem(certificate: bytes) -> str:
     """A certificate (DER) as people pass it on."""
     return x509.load_der_x509_certificate(certificate).public_bytes(serialization.Encoding.PEM).decode()
+
+
+def _cut(title: str) -> str:
+    return title.encode("utf-8", "replace")[:_MAX_COMMON_NAME].decode("utf-8", "ignore")
 
 
 def _usage(*, signs: bool) -> x509.KeyUsage:

@@ -56,12 +56,16 @@ class Wanted(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What is asked of the rest of the fabric. nodes: as this one sees them, itself first."""
+    """What is asked of the rest of the fabric.
+
+    nodes: as this one sees them, itself first. admitted: the names under which keepers let the members in.
+    """
 
     me: NodeId
     name: str
     swarm: Callable[[], SwarmInfo | None]
     nodes: Callable[[], tuple[NodeView, ...]]
+    admitted: Callable[[], Mapping[NodeId, str]]
     transport: Transport
 
 
@@ -119,7 +123,14 @@ class WebCertificates:
     async def step(self) -> None:
         """One look: what this node may hold, what the other keepers hold, and whether its certificate will do."""
         async with self._turn:
-            await self._settle()
+            try:
+                await self._settle()
+            except MycoError as problem:
+                # A disk that is full, as a rule. What is served goes on, and the next look tries again.
+                if problem.message != self._problem:
+                    _log.warning("what this node holds of the web CA cannot be brought to the disk: %s", problem)
+                self._problem = problem.message
+                return
             if self._wanted and self._clock.monotonic() >= self._not_before:
                 await self._have_certificate()
 
@@ -135,7 +146,7 @@ class WebCertificates:
             if swarm is None or self._around.me in swarm.keepers:
                 return (await self._needed()).certificate
             try:
-                return await self._ask_keepers("GET", TRUSTED_PATH, b"", swarm)
+                return await self._ask_authority(swarm)
             except MycoError:
                 if self._shown is not None and self._swarm == swarm.id:
                     return self._shown.authority
@@ -242,13 +253,13 @@ class WebCertificates:
                 assert swarm is not None
                 reply = await self._ask_keepers("POST", SIGN_PATH, msgspec.json.encode(Wanted(csr)), swarm)
                 shown = _fitting(reply, key)
+            self.store.keep_certificate(key, shown)
         except MycoError as problem:
             # What it has may still be good for all that is wanted, whoever cannot be asked.
             self._problem = "" if self._will_do(None) else problem.message
             self._not_before = self._clock.monotonic() + self._retry
             self._retry = min(2 * self._retry, RETRY_LATE)
             return
-        self.store.keep_certificate(key, shown)
         self._shown, self._asked = shown, self._wanted
         self._swarm = swarm.id if swarm is not None else ""
         self._problem = ""
@@ -266,7 +277,7 @@ class WebCertificates:
         now = self._clock.monotonic()
         if self._swarm == swarm.id and now - self._followed < FOLLOW_EVERY:
             return None
-        authority = await self._ask_keepers("GET", TRUSTED_PATH, b"", swarm)
+        authority = await self._ask_authority(swarm)
         self._followed, self._swarm = now, swarm.id
         return authority
 
@@ -279,6 +290,12 @@ class WebCertificates:
         # A name too many does no harm; with every cable that is pulled another certificate would.
         enough = self._wanted == self._asked or set(self._wanted) <= named
         return enough and not webca.is_due(shown.certificate, self._clock.wall())
+
+    async def _ask_authority(self, swarm: SwarmInfo) -> bytes:
+        """What a keeper says that the CA is. Raises PeerLost, also for one that must not be trusted."""
+        said = await self._ask_keepers("GET", TRUSTED_PATH, b"", swarm)
+        _check_harmless(said)
+        return said
 
     async def _ask_keepers(self, method: str, path: str, body: bytes, swarm: SwarmInfo) -> bytes:
         """The answer of the first keeper that gives one. Raises PeerLost where none does, or what the last one said."""
@@ -301,7 +318,9 @@ class WebCertificates:
             wanted = msgspec.json.decode(request.body, type=Wanted)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise InvalidRequest("the certificate request is not understood", "is its version another one?") from None
-        names = webnames.granted(webca.asked_names(wanted.csr), request.caller, self._around.nodes())
+        asker = webnames.Asker(request.caller, request.source)
+        asked = webca.asked_names(wanted.csr)
+        names = webnames.granted(asked, asker, self._around.nodes(), self._around.admitted())
         async with self._turn:
             await self._settle()
             held = await self._needed()
@@ -347,4 +366,13 @@ def _fitting(reply: bytes, key: ec.EllipticCurvePrivateKey) -> Shown:
         raise foreign from None
     if not webca.certifies(shown.certificate, shown.authority, key.public_key()):
         raise foreign
+    _check_harmless(shown.authority)
     return shown
+
+
+def _check_harmless(authority: bytes) -> None:
+    """Raises PeerLost where a keeper offers a CA that must not be trusted."""
+    try:
+        webca.check_harmless(authority)
+    except InvalidRequest as problem:
+        raise PeerLost(f"a keeper's web CA is refused: {problem.message}", "is its version another one?") from problem

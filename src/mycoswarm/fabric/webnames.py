@@ -1,7 +1,8 @@
 """Which names a node's web certificate is for, and which of them a keeper grants. Pure."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from mycoswarm.core.ids import NodeId
 from mycoswarm.core.node import NodeView
@@ -25,23 +26,35 @@ def wanted(name: str, host: str, addresses: Iterable[str]) -> tuple[str, ...]:
     return tuple(one for one in dict.fromkeys((*names, *numbers)) if permitted(one))[:MAX_NAMES]
 
 
-def granted(asked: Iterable[str], caller: NodeId, nodes: Iterable[NodeView]) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class Asker:
+    """A member that wants a certificate. source: the address that its request comes from."""
+
+    node: NodeId
+    source: str
+
+
+def granted(
+    asked: Iterable[str], asker: Asker, nodes: Iterable[NodeView], admitted: Mapping[NodeId, str]
+) -> tuple[str, ...]:
     """Those of the names that a keeper signs for: none by which another machine of the swarm is known.
 
-    A member that could have another's name certified could listen in on whoever trusts the CA; a name that nobody
-    else has tells it nothing. Its own name it gets also where another machine bears it too.
+    A member that could have another's name certified could listen in on whoever trusts the CA. What a member says of
+    itself is no reason to give it a name that another one has: anybody can call himself anything, and tell of any
+    address that it is his. A keeper's signature is one (the name under which he was let in), and so is the address from
+    which he asks; neither can be taken from him by others who claim it.
 
     Args:
-        nodes: as the keeper sees them, itself included.
+        nodes: as the keeper sees them, itself included. admitted: names by the roster.
     """
-    mine: set[str] = set(_NEVER_OTHERS)
+    mine = {*_NEVER_OTHERS, asker.source.removeprefix("::ffff:").partition("%")[0]}
+    if (name := admitted.get(asker.node)) is not None:
+        mine.add(f"{_label(name)}.local")
     theirs: set[str] = set()
     for view in nodes:
-        known = {f"{_label(view.name)}.local", *(_host(address) for address in view.addresses)}
-        if view.id == caller:
-            mine |= known
-        elif view.state != "removed":
-            theirs |= known
+        if view.id != asker.node and view.state != "removed":
+            names = {view.name, admitted.get(view.id, view.name)}
+            theirs |= {f"{_label(name)}.local" for name in names} | {_host(address) for address in view.addresses}
     return tuple(name for name in asked if permitted(name) and (name in mine or name not in theirs))
 
 
