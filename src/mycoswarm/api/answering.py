@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from typing import Any
 from urllib.parse import parse_qsl
@@ -197,6 +197,29 @@ async def stream(
         await reply.end()
 
     await until_gone(receive, answer(), reply.beat())
+
+
+async def tell_steps(reply: StreamReply, lines: AsyncGenerator[bytes, None], refuse: Refuse, dialect: Dialect) -> None:
+    """Tell a long action that is no answer, line by line; an error as `stream` tells it, as a line in the words of
+    `dialect`."""
+    try:
+        async with aclosing(lines):
+            async for data in lines:
+                if data:
+                    await reply.write(data)
+    except MycoError as known:
+        problem = known
+    except Exception:  # the boundary of a stream, as of `stream`
+        _log.exception("a long action failed")
+        problem = MycoError(OUR_BUG.message, OUR_BUG.hint)
+    else:
+        await reply.end()
+        return
+    if not reply.opened:
+        await refuse(problem)
+        return
+    await reply.write(dialect.error(problem) + b"\n")
+    await reply.end()
 
 
 class DeltaLines:

@@ -1,12 +1,20 @@
 """[io] Ollama's endpoints over a node."""
 
-import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from typing import Any, Protocol
 
-from mycoswarm.api.answering import OUR_BUG, Answer, answer_app, arrive, refusing, reply_headers, tell, tell_whole
+from mycoswarm.api.answering import (
+    Answer,
+    answer_app,
+    arrive,
+    refusing,
+    reply_headers,
+    tell,
+    tell_steps,
+    tell_whole,
+)
 from mycoswarm.api.asgi import (
     App,
     ClientGone,
@@ -21,7 +29,7 @@ from mycoswarm.api.dialect import Arrival, Asked
 from mycoswarm.api.node import NodeService
 from mycoswarm.api.ollama import ask, embed, manage, models
 from mycoswarm.api.ollama.ask import Load
-from mycoswarm.api.ollama.shape import DIALECT, MEDIA, VERSION, error_json, line
+from mycoswarm.api.ollama.shape import DIALECT, MEDIA, VERSION, line
 from mycoswarm.api.routes import JSON, NDJSON, Call, Route
 from mycoswarm.api.routes import Scope as Permission
 from mycoswarm.core.chat import Start
@@ -29,8 +37,6 @@ from mycoswarm.core.embed import Embedded, EmbedRequest
 from mycoswarm.core.errors import InvalidRequest, MycoError, NotFound, Refused, UnknownModel
 from mycoswarm.core.ids import RequestId, new_request_id
 from mycoswarm.core.model import Progress
-
-_log = logging.getLogger(__name__)
 
 _THEIRS: dict[str, Any] = {"type": "object", "description": "as in Ollama's API reference"}
 _BLOB = "/api/blobs/{digest}"
@@ -232,54 +238,35 @@ def progress_app(begin: Callable[[Arrival], tuple[AsyncGenerator[Progress, None]
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         request_id = new_request_id()
+        refuse = refusing(send, DIALECT, request_id)
         try:
             steps, told, streamed = begin(await arrive(scope, receive, request_id))
         except MycoError as problem:
-            await refusing(send, DIALECT, request_id)(problem)
+            await refuse(problem)
             return
         if streamed:
             reply = StreamReply(send, MEDIA, lambda: line({"status": ""}))
             reply.headers += reply_headers(None, request_id)
-            await until_gone(receive, _tell_steps(reply, steps, told, send, request_id), reply.beat())
+            for said in told.begin():
+                reply.hold(line(said))
+            await until_gone(receive, tell_steps(reply, _lines(steps, told), refuse, DIALECT), reply.beat())
         else:
-            await until_gone(receive, _tell_end(steps, send, request_id), None)
+            await tell_whole(_end(steps), DIALECT, request_id, receive, send)
 
     return app
 
 
-async def _tell_steps(
-    reply: StreamReply, steps: AsyncGenerator[Progress, None], told: _Told, send: Send, request_id: RequestId
-) -> None:
-    """A failure before the first step is a reply of its own, one after it a line."""
-    for said in told.begin():
-        reply.hold(line(said))
-    try:
-        async with aclosing(steps):
-            async for step in steps:
-                if data := b"".join(line(said) for said in told.step(step)):
-                    await reply.write(data)
-    except MycoError as problem:
-        if not reply.opened:
-            await refusing(send, DIALECT, request_id)(problem)
-            return
-        await reply.write(error_json(problem) + b"\n")
-    except Exception:  # the boundary of a stream: without this a bug ends as 200 and a bare end of file
-        _log.exception("%s: a long action failed", request_id)
-        if not reply.opened:
-            await refusing(send, DIALECT, request_id)(MycoError(OUR_BUG.message, OUR_BUG.hint))
-            return
-        await reply.write(error_json(OUR_BUG) + b"\n")
-    await reply.end()
+async def _lines(steps: AsyncGenerator[Progress, None], told: _Told) -> AsyncGenerator[bytes, None]:
+    async with aclosing(steps):
+        async for step in steps:
+            yield b"".join(line(said) for said in told.step(step))
 
 
-async def _tell_end(steps: AsyncGenerator[Progress, None], send: Send, request_id: RequestId) -> None:
-    try:
-        async with aclosing(steps):
-            async for _ in steps:
-                pass
-        await send_response(send, 200, line({"status": "success"}), reply_headers(None, request_id))
-    except MycoError as problem:
-        await refusing(send, DIALECT, request_id)(problem)
+async def _end(steps: AsyncGenerator[Progress, None]) -> Answer:
+    async with aclosing(steps):
+        async for _ in steps:
+            pass
+    return Answer(line({"status": "success"}))
 
 
 async def _pulled(node: NodeService, name: str) -> AsyncGenerator[Progress, None]:
