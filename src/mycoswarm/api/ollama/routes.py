@@ -34,7 +34,7 @@ from mycoswarm.api.routes import JSON, NDJSON, Call, Route
 from mycoswarm.api.routes import Scope as Permission
 from mycoswarm.core.chat import Start
 from mycoswarm.core.embed import Embedded, EmbedRequest
-from mycoswarm.core.errors import InvalidRequest, MycoError, NotFound, Refused, UnknownModel
+from mycoswarm.core.errors import MycoError, NotFound, Refused, UnknownModel
 from mycoswarm.core.ids import RequestId, new_request_id
 from mycoswarm.core.model import Progress
 
@@ -317,8 +317,6 @@ def _put_blob(node: NodeService) -> App:
             return
         length = next((value for name, value in scope["headers"] if name.lower() == b"content-length"), b"")
         size = int(length) if length.isdigit() else None
-        if size == 0:
-            raise InvalidRequest("an empty file is no model", "send its bytes as the body")
         # No watch beside it: a client that leaves ends the body, and with it the upload.
         await node.put_blob(digest, _pieces(receive), size)
         await send_response(send, 201, b"")
