@@ -200,7 +200,7 @@ class LanServer(Entrance):
             self.context = tls.web_context(web.store.certificate_file)
             self._certificate = web.shown.certificate
 
-    def connect(self, guest: Guest) -> GuestProtocol:
+    def protocol(self, guest: Guest) -> GuestProtocol:
         return _LanProtocol(self, guest)
 
     async def greet(self, connection: socket.socket) -> bool:

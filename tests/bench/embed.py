@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 
 from mycoswarm.core.embed import EmbedRequest
-from mycoswarm.engines.minilm import NAME, MiniLM
+from mycoswarm.engines.minilm import NAME, NEEDS, MiniLM
 from tests.bench.figures import Figure, at_most, told
 
 DOCUMENTS = 600
@@ -84,7 +84,13 @@ async def _measure(folder: Path, most: int) -> list[Figure]:
         told("tokens a second", tokens / took, "1/s", how),
         told("cold start", cold * 1000, "ms", "child started, model loaded, one word embedded"),
         told("child, loaded", idle / 2**20, "MiB", "resident"),
-        at_most("child, at work", busy / 2**20, "MiB", 340, "resident after all texts"),
+        at_most(
+            "child, at work",
+            busy / 2**20,
+            "MiB",
+            NEEDS / 2**20,
+            "resident at the end; the target is announced",
+        ),
     ]
 
 

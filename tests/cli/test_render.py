@@ -1,8 +1,10 @@
 import msgspec
 
 from mycoswarm.cli import render
+from mycoswarm.core.ids import EngineId, ModelName, NodeId
+from mycoswarm.core.model import Abilities, ModelOffer
 from mycoswarm.core.node import NearbySwarm
-from mycoswarm.core.views import HealthReport, Models, Nodes
+from mycoswarm.core.views import HealthReport, ModelPlace, Models, ModelView, Nodes
 from tests.cli import samples
 
 
@@ -71,3 +73,15 @@ def test_every_row_has_every_column() -> None:
 def test_nothing_left_to_fetch_is_no_table() -> None:
     fetched = samples.models()
     assert render.catalog(msgspec.structs.replace(fetched, catalog=fetched.catalog[:1])) is None
+
+
+def test_a_model_for_vectors_is_not_called_one_that_continues_text() -> None:
+    def remark(**abilities: bool) -> str:
+        offer = ModelOffer(
+            ModelName("m"), EngineId("e"), "loaded", abilities=Abilities(**abilities), instruct=abilities["chat"]
+        )
+        place = ModelPlace(NodeId("n"), "boa", True, offer)
+        return str(render.models(Models((ModelView("m", (place,)),))).rows[0][-1].text)
+
+    assert "for vectors" in remark(chat=False, embed=True)
+    assert remark(chat=True) == ""

@@ -326,14 +326,19 @@ async def test_killed_in_the_middle_of_an_answer(engine: LlamaCpp) -> None:
     assert isinstance((await collect(engine))[-1], Usage)
 
 
+def _starting() -> list[psutil.Process]:
+    """The engine's children; other tests may have left children of their own."""
+    return [one for one in psutil.Process().children() if "llamacpp_child" in " ".join(one.cmdline())]
+
+
 @pytest.mark.model
 async def test_one_who_leaves_while_it_loads_does_not_stop_the_load(engine: LlamaCpp) -> None:
     first = asyncio.get_running_loop().create_task(collect(engine))
-    await eventually(lambda: engine.child_pids() == {} and psutil.Process().children() != [], 5.0)
+    await eventually(lambda: engine.child_pids() == {} and _starting() != [], 5.0)
     first.cancel()
     (offer,) = await engine.models()
     assert offer.state == "loading"
-    (child,) = [one for one in psutil.Process().children() if "llamacpp_child" in " ".join(one.cmdline())]
+    (child,) = _starting()
     assert isinstance((await collect(engine))[-1], Usage)
     assert engine.child_pids() == {STARTER: child.pid}
 

@@ -12,8 +12,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from mycoswarm.core.errors import DiskFull, InvalidRequest, NotWritable
+from mycoswarm.core.errors import DiskFull, InvalidRequest
 from mycoswarm.models.blobs import KEPT_SECONDS, Blobs, digest_of
+from tests.swarm.lab import require
 
 DATA = os.urandom(9 << 20)
 DIGEST = f"sha256:{hashlib.sha256(DATA).hexdigest()}"
@@ -127,11 +128,34 @@ async def test_what_nobody_uses_for_a_day_goes(blobs: Blobs, tmp_path: Path) -> 
     assert blobs.find(DIGEST) is None
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-async def test_a_folder_that_may_not_be_written(blobs: Blobs, tmp_path: Path) -> None:
-    (tmp_path / "models").mkdir(mode=0o500)
-    with pytest.raises(NotWritable):
-        await blobs.put(DIGEST, pieces(DATA))
+READ_ONLY = """
+import asyncio, sys
+from pathlib import Path
+from mycoswarm.core.errors import NotWritable
+from mycoswarm.models.blobs import Blobs
+async def pieces():
+    yield b"hello"
+async def main():
+    try:
+        await Blobs(Path(sys.argv[1]) / ".blobs").put(sys.argv[2], pieces())
+    except NotWritable as problem:
+        print(problem.message)
+asyncio.run(main())
+"""
+
+
+def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
+    """On a file system mounted read-only, which stops root too."""
+    require()
+    script = 'mount -t tmpfs -o ro,size=1m tmpfs "$1" && exec "$2" -c "$3" "$1" "$4"'
+    made = subprocess.run(
+        ["unshare", "-Urm", "sh", "-c", script, "sh", str(tmp_path), sys.executable, READ_ONLY, DIGEST],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "cannot be written" in made.stdout, made.stderr
 
 
 FILL = """
@@ -156,12 +180,8 @@ asyncio.run(main())
 """
 
 
-def _namespaces() -> bool:
-    return subprocess.run(["unshare", "-Urm", "true"], capture_output=True, check=False).returncode == 0
-
-
-@pytest.mark.skipif(sys.platform != "linux" or not _namespaces(), reason="no mount namespace to be had")
 def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
+    require()
     script = f'mount -t tmpfs -o size=8m none "$1" && exec "{sys.executable}" -c "$2" "$1"'
     done = subprocess.run(
         ["unshare", "-Urm", "sh", "-c", script, "sh", str(tmp_path), FILL],

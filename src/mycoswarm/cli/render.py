@@ -86,6 +86,8 @@ def models(view: Models) -> Table:
             if not place.reachable:
                 state = Cell("unreachable", "dim")
                 remark = f"{_place_name(place)} is not up"
+            elif offer.abilities.embed and not remark:
+                remark = "for vectors: `embed` names it"
             elif not offer.instruct and not remark:
                 remark = "a base model: continues text, does not answer"
             rows.append(

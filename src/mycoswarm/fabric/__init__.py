@@ -12,6 +12,9 @@
 Flows in: the settings, this node's `NodeRecord`, invitations and codes, handlers for the peer API.
 Flows out: `Fabric.nodes()` (every member with state and reason), `Fabric.transport` (requests and streams to members).
 
+Beside it, for browsers and programs that know nothing of rosters: the web certificate of a node (`webcerts` [io] over
+`webca`, `webkeeping` and `webnames`), signed by keepers; and `entrance` [io], on which both TLS ports stand.
+
 Rules of this package:
 
 - Trust is the roster and nothing else. A caller whose exact certificate is not in it reaches `/join` and no more; being
@@ -23,5 +26,7 @@ Rules of this package:
   and `awareness`), `reach`, `flood`, `doorway`, `allowance`, `wire`, `codes` and `words` do no I/O: events and `now`
   in, commands out. Sockets and files are in the modules that say [io].
 - Ages are taken from the receiver's monotonic clock; a wrong date on any machine changes nothing.
-- The rest of the program imports `service.Fabric` and `transport.Transport`; the other modules are this package's own.
+- The web CA is trusted by people's computers, and by nothing in here: no node accepts another by it.
+- The rest of the program imports `service.Fabric` and `transport.Transport`, the LAN's listener besides `entrance` and
+  the web certificate; the other modules are this package's own.
 """

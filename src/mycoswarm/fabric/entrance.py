@@ -92,7 +92,7 @@ class GuestProtocol(HttpProtocol):
 class Entrance(Server):
     """Serves one ASGI application over TLS on any number of sockets.
 
-    Subclasses say what a connection is (`connect`) and under which names it is counted.
+    Subclasses say what a connection is (`protocol`) and under which names it is counted.
 
     Args:
         health: where dropped connections and failed handshakes are counted.
@@ -156,7 +156,7 @@ class Entrance(Server):
 
     # What subclasses say, and what a connection tells.
 
-    def connect(self, guest: Guest) -> GuestProtocol:
+    def protocol(self, guest: Guest) -> GuestProtocol:
         """The protocol object of a connection whose handshake begins."""
         raise NotImplementedError
 
@@ -295,7 +295,7 @@ class Entrance(Server):
                 self._doorway.leave(guest)
                 return
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: self.connect(guest),
+                lambda: self.protocol(guest),
                 connection,
                 ssl=self.context,
                 ssl_handshake_timeout=HANDSHAKE,

@@ -90,7 +90,7 @@ class PeerServer(Entrance):
         self.trusted = trusted
         self._members: Counter[bytes] = Counter()
 
-    def connect(self, guest: Guest) -> GuestProtocol:
+    def protocol(self, guest: Guest) -> GuestProtocol:
         return _PeerProtocol(self, guest)
 
     def cut(self, trusted: Callable[[bytes], bool]) -> None:
