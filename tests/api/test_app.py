@@ -55,6 +55,9 @@ MESSAGES = b'{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"h
 THEIRS = b'{"messages":[{"role":"user","content":"hi"}],"stream":true}'
 
 CLOSED = [
+    ("GET", "/swarm/v1/keys", b""),
+    ("POST", "/swarm/v1/keys", b'{"name":"laptop"}'),
+    ("DELETE", "/swarm/v1/keys/abcdefgh", b""),
     ("POST", "/swarm/v1/invite", b"{}"),
     ("POST", "/swarm/v1/join", b'{"code":"7-guitar-lemon"}'),
     ("POST", "/swarm/v1/join/compare", b"{}"),
@@ -79,6 +82,7 @@ FREE = [
     ("GET", "/healthz", b""),
     ("GET", "/schema", b""),
     ("GET", "/swarm/v1/node", b""),
+    ("GET", "/swarm/v1/certificate", b""),
     ("GET", "/metrics", b""),
     ("GET", "/swarm/v1/nodes", b""),
     ("GET", "/swarm/v1/nodes/boa", b""),
@@ -251,6 +255,7 @@ async def test_the_schema_lists_every_route_that_there_is(app: Any) -> None:
     document = (await ask(app, "GET", "/schema")).json
     listed = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     templates = {
+        "/swarm/v1/keys/abcdefgh": "/swarm/v1/keys/{key}",
         "/swarm/v1/tasks/req-1": "/swarm/v1/tasks/{id}",
         "/swarm/v1/models/m": "/swarm/v1/models/{name}",
         "/swarm/v1/nodes/boa": "/swarm/v1/nodes/{node}",
@@ -476,7 +481,7 @@ async def test_a_socket_that_closes_in_the_middle_of_an_answer_frees_the_node(po
 
 async def test_the_list_of_models_is_told_in_the_shape_of_whoever_asks(app: Any) -> None:
     theirs = (await ask(app, "GET", "/v1/models", b"", {"anthropic-version": "2023-06-01"})).json
-    assert [(one["type"], one["id"]) for one in theirs["data"]] == [("model", "org/m:7b")]
+    assert [(one["type"], one["id"]) for one in theirs["data"]] == [("model", "auto"), ("model", "org/m:7b")]
     one = (await ask(app, "GET", "/v1/models/org/m:7b", b"", {"anthropic-version": "2023-06-01"})).json
     assert one["display_name"] == "org/m:7b"
     assert (await ask(app, "GET", "/v1/models/auto")).json["owned_by"] == "mycoswarm"

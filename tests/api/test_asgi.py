@@ -136,6 +136,24 @@ async def test_a_wrong_method_names_the_right_ones_in_the_header() -> None:
     assert dict(wire.sent[0]["headers"])[b"allow"] == b"GET, POST"
 
 
+@pytest.mark.parametrize("seconds", ["soon", [1], float("nan"), float("inf"), None])
+async def test_facts_of_another_node_cannot_keep_an_error_from_being_told(seconds: object) -> None:
+    wire = Wire()
+    await send_error(wire.send, Busy("full", retry_after=seconds), body=b"{}")
+    assert wire.sent[0]["status"] == 429
+    assert b"retry-after" not in dict(wire.sent[0]["headers"])
+
+
+@pytest.mark.parametrize(
+    ("said", "header"), [(["GET\r\nset-cookie: mine", 5, "PUT"], b"PUT"), ("GET", None), (None, None)]
+)
+async def test_facts_of_another_node_forge_no_header(said: object, header: bytes | None) -> None:
+    wire = Wire()
+    await send_error(wire.send, WrongMethod("no", allow=said))
+    assert wire.sent[0]["status"] == 405
+    assert dict(wire.sent[0]["headers"]).get(b"allow") == header
+
+
 async def test_headers_wait_for_the_first_word_and_go_out_once() -> None:
     wire = Wire()
     reply = StreamReply(wire.send, b"text/plain", lambda: b".")

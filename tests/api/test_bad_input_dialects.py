@@ -99,7 +99,7 @@ LOOKING: dict[str, list[dict[str, Any]]] = {
     "ollama": [{"role": "user", "content": "what is it", "images": [PICTURE]}],
 }  # fmt: skip
 FOREIGN_TOOLS: dict[str, list[dict[str, Any]]] = {
-    "openai": [{"type": "web_search"}, {"type": "custom", "custom": {"name": "x"}}],
+    "openai": [{"type": "web_search"}, {"type": "code_interpreter"}],
     "anthropic": [{"type": "web_search_20260318", "name": "web_search"}, {"type": "bash_20250124", "name": "bash"}],
     "ollama": [{"type": "web_search"}],
 }

@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 
+import msgspec
 import pytest
 
 from mycoswarm.api.choices import several
@@ -57,6 +58,32 @@ async def test_several_are_one_stream_with_seq_without_gaps_and_one_usage() -> N
     assert [one for one in deltas if isinstance(one, Usage)] == [Usage(10, 6, 4, seq=len(deltas) - 1)]
     assert [one.sampling.seed for one in model.asked] == [7, 8, 9]
     assert len({one.id for one in model.asked}) == 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "answers", "then"),
+    [("auto", "m", "m"), ("auto@miu", "m", "m@miu"), ("M", "m", "m"), ("auto", "m@q4", "auto")],
+)
+async def test_all_of_them_are_of_the_model_that_answers_first(asked: str, answers: str, then: str) -> None:
+    names: list[str] = []
+
+    async def chat(request: ChatRequest) -> AsyncGenerator[Delta, None]:
+        names.append(request.model)
+        yield Start(request.id, answers)
+        yield Finish("stop")
+
+    async for _ in several(chat, msgspec.structs.replace(REQUEST, model=asked), 3):
+        pass
+    assert names == [asked, then, then]
+
+
+async def test_an_answer_without_a_start_keeps_nobody_waiting() -> None:
+    async def nothing(request: ChatRequest) -> AsyncGenerator[Delta, None]:
+        if request.id == "r-1":
+            yield Text(request.model)
+
+    async with asyncio.timeout(1):
+        assert [one for one in [delta async for delta in several(nothing, REQUEST, 2)] if isinstance(one, Text)]
 
 
 async def test_the_first_that_fails_ends_them_all() -> None:

@@ -75,6 +75,12 @@ def test_images_tools_and_results() -> None:
     assert "tools" not in chat_body(msgspec.structs.replace(asked, tool_choice=ToolChoice("none")), 4096)
 
 
+def test_a_tool_that_failed_says_so_in_its_text() -> None:
+    failed = Message("tool", (ToolResultPart("c1", "no such file", is_error=True), ToolResultPart("c2", "a dog")))
+    told = chat_body(ChatRequest("m", (failed,)), 4096)["messages"]
+    assert [one["content"] for one in told] == ["Error: no such file", "a dog"]
+
+
 def test_arguments_that_are_no_object_are_the_clients_mistake() -> None:
     asked = ChatRequest("m", (Message("assistant", (ToolCallPart("c1", "look", "[1"),)),))
     with pytest.raises(InvalidRequest, match="look"):

@@ -75,6 +75,12 @@ def test_images_tools_and_their_results() -> None:
     assert body["tool_choice"] == {"type": "function", "function": {"name": "look"}}
 
 
+def test_a_tool_that_failed_says_so_in_its_text() -> None:
+    failed = Message("tool", (ToolResultPart("c1", "no such file", is_error=True), ToolResultPart("c2", "a dog")))
+    told = chat_body(ChatRequest("m", (failed,)), "m")["messages"]
+    assert [one["content"] for one in told] == ["Error: no such file", "a dog"]
+
+
 def test_answer_formats() -> None:
     json_object = msgspec.structs.replace(PLAIN, response_format=ResponseFormat("json_object"))
     assert chat_body(json_object, "m")["response_format"] == {"type": "json_object"}

@@ -36,6 +36,16 @@ def there(tmp_path: Path) -> list[str]:
     return sorted(path.name for path in (tmp_path / "models" / ".blobs").iterdir())
 
 
+@pytest.mark.parametrize("size", [0, None])
+async def test_nothing_is_no_upload_whether_or_not_its_length_was_told(
+    blobs: Blobs, tmp_path: Path, size: int | None
+) -> None:
+    for digest in (f"sha256:{hashlib.sha256().hexdigest()}", DIGEST):
+        with pytest.raises(InvalidRequest, match="empty"):
+            await blobs.put(digest, pieces(b""), size)
+    assert there(tmp_path) == []
+
+
 async def test_an_upload(blobs: Blobs, tmp_path: Path) -> None:
     assert blobs.find(DIGEST) is None
     await blobs.put(DIGEST, pieces(DATA), len(DATA))

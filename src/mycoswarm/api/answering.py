@@ -2,9 +2,12 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
+from typing import Any
 from urllib.parse import parse_qsl
+
+import msgspec
 
 from mycoswarm.api.asgi import App, Receive, Scope, Send, StreamReply, read_body, send_error, send_response, until_gone
 from mycoswarm.api.choices import Chat, several
@@ -52,6 +55,46 @@ def refusing(send: Send, dialect: Dialect, request_id: RequestId) -> Refuse:
         await send_error(send, problem, headers, dialect.error(problem), dialect.status(problem))
 
     return refuse
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A reply in one piece. who: node and model that made it, where there are any. headers: beside those of all."""
+
+    body: bytes
+    who: Start | None = None
+    headers: Headers = ()
+
+
+def answer_app(dialect: Dialect, answer: Callable[[Arrival], Coroutine[Any, Any, Answer]]) -> App:
+    """The ASGI application of an endpoint that answers in one piece. `answer` may raise errors of `core.errors`."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = new_request_id()
+        try:
+            arrival = await arrive(scope, receive, request_id)
+        except MycoError as problem:
+            await refusing(send, dialect, request_id)(problem)
+            return
+        await tell_whole(answer(arrival), dialect, request_id, receive, send)
+
+    return app
+
+
+async def tell_whole(
+    answer: Coroutine[Any, Any, Answer], dialect: Dialect, request_id: RequestId, receive: Receive, send: Send
+) -> None:
+    """Wait for `answer` and send it, or why there is none. Ends it when the client goes away."""
+
+    async def work() -> None:
+        try:
+            said = await answer
+        except MycoError as problem:
+            await refusing(send, dialect, request_id)(problem)
+            return
+        headers = [*reply_headers(said.who, request_id), *dialect.headers(request_id), *said.headers]
+        await send_response(send, 200, said.body, headers)
+
+    await until_gone(receive, work(), None)
 
 
 def chat_app(node: NodeService, dialect: Dialect, read: Read) -> App:
@@ -154,6 +197,29 @@ async def stream(
         await reply.end()
 
     await until_gone(receive, answer(), reply.beat())
+
+
+async def tell_steps(reply: StreamReply, lines: AsyncGenerator[bytes, None], refuse: Refuse, dialect: Dialect) -> None:
+    """Tell a long action that is no answer, line by line; an error as `stream` tells it, as a line in the words of
+    `dialect`."""
+    try:
+        async with aclosing(lines):
+            async for data in lines:
+                if data:
+                    await reply.write(data)
+    except MycoError as known:
+        problem = known
+    except Exception:  # the boundary of a stream, as of `stream`
+        _log.exception("a long action failed")
+        problem = MycoError(OUR_BUG.message, OUR_BUG.hint)
+    else:
+        await reply.end()
+        return
+    if not reply.opened:
+        await refuse(problem)
+        return
+    await reply.write(dialect.error(problem) + b"\n")
+    await reply.end()
 
 
 class DeltaLines:

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -88,12 +89,22 @@ async def send_error(
     send: Send, problem: MycoError, headers: Headers = (), body: bytes | None = None, status: int | None = None
 ) -> None:
     """The error. body, status: in a dialect's shape, where that is not ours: `{"error": …}` with the error's own."""
-    extra = list(headers)
-    if (seconds := problem.data.get("retry_after")) is not None:
-        extra.append((b"retry-after", b"%d" % max(1, round(seconds))))
-    if isinstance(problem, WrongMethod):
-        extra.append((b"allow", ", ".join(problem.data["allow"]).encode()))
+    extra = [*headers, *_headers_of(problem)]
     await send_response(send, status or problem.status, body or msgspec.json.encode({"error": problem.body()}), extra)
+
+
+def _headers_of(problem: MycoError) -> Headers:
+    """What an error says in headers. Its facts may come from another node, so they are what they should be or left
+    out: a refusal that cannot be written is no reply at all."""
+    headers: list[tuple[bytes, bytes]] = []
+    seconds = problem.data.get("retry_after")
+    if isinstance(seconds, int | float) and math.isfinite(seconds):
+        headers.append((b"retry-after", b"%d" % max(1, round(seconds))))
+    methods = problem.data.get("allow")
+    if isinstance(problem, WrongMethod) and isinstance(methods, list):
+        known = [one for one in cast(list[object], methods) if isinstance(one, str) and one.isascii() and one.isalpha()]
+        headers.append((b"allow", ", ".join(known).encode()))
+    return headers
 
 
 class StreamReply:

@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 import msgspec
 
-from mycoswarm.core.chat import ChatRequest, Delta, Error, Usage
+from mycoswarm.core.chat import ChatRequest, Delta, Error, Start, Usage
 from mycoswarm.core.errors import MycoError
 from mycoswarm.core.ids import RequestId
 from mycoswarm.core.tasks import TaskGroup
@@ -23,7 +23,8 @@ _AHEAD = 32
 async def several(
     chat: Chat, request: ChatRequest, count: int, prompts: Sequence[str] = ()
 ) -> AsyncGenerator[Delta, None]:
-    """`count` answers at once, each delta with its choice; at the end one Usage, in which a prompt counts once.
+    """`count` answers at once by one model, each delta with its choice; at the end one Usage, in which a prompt counts
+    once.
 
     Each answer has its own seed, counted up from the one that was asked for. The first that fails ends them all.
 
@@ -42,15 +43,22 @@ async def several(
                 yield delta
         return
     ready: asyncio.Queue[Delta | BaseException | None] = asyncio.Queue(_AHEAD)
+    model: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     tasks = TaskGroup()
 
     async def one(choice: int) -> None:
         try:
-            async with aclosing(chat(_variant(request, choice, count, prompts))) as deltas:
+            # One reply names one model: where the choice is the swarm's, the first answer's is everybody's.
+            named = msgspec.structs.replace(request, model=await model) if choice else request
+            async with aclosing(chat(_variant(named, choice, count, prompts))) as deltas:
                 async for delta in deltas:
+                    if isinstance(delta, Start) and not model.done():
+                        model.set_result(_same_model(request.model, delta.model))
                     await ready.put(msgspec.structs.replace(delta, choice=choice))
         except Exception as problem:  # handed to the reader, who raises it: this task has nobody to tell
             await ready.put(problem)
+        if not model.done():
+            model.set_result(request.model)
         await ready.put(None)
 
     for choice in range(total):
@@ -79,6 +87,15 @@ async def several(
         yield _sum(used.values(), seq)
     finally:
         await tasks.close()
+
+
+def _same_model(asked: str, told: str) -> str:
+    """The name by which the model that answers is asked again, by the same node where one was named."""
+    if "@" in told:
+        # Asked by this name, it would be looked for on a node.
+        return asked
+    _, at, node = asked.rpartition("@")
+    return f"{told}@{node}" if at else told
 
 
 def _variant(request: ChatRequest, choice: int, count: int, prompts: Sequence[str]) -> ChatRequest:

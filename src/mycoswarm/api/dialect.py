@@ -5,6 +5,7 @@
 A dialect's package gives a `Dialect` and a `read` per endpoint; `answering` is the one shell round all of them.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -35,7 +36,7 @@ class Arrival(msgspec.Struct, frozen=True):
     def session(self) -> str | None:
         """A hint that this request belongs to one conversation, by whichever header a client says it."""
         said = next((self.headers[name] for name in _SESSION_HEADERS if self.headers.get(name)), None)
-        return None if said is None else said[:_LONGEST_SESSION]
+        return session_hint(said)
 
 
 _SESSION_HEADERS = (
@@ -50,7 +51,14 @@ _SESSION_HEADERS = (
 """Ours, opencode's, Claude Code's, and three spellings of Codex's and others'. The first that is said counts."""
 
 _LONGEST_SESSION = 256
-"""It is kept per conversation; a longer one tells conversations apart no better."""
+"""Letters. It travels with the request and is kept per conversation; bodies have room for millions."""
+
+
+def session_hint(said: str | None) -> str | None:
+    """What a client calls its conversation; a long name by its digest, because names differ at their ends as a rule."""
+    if not said:
+        return None
+    return said if len(said) <= _LONGEST_SESSION else hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
 
 
 class Writer(Protocol):

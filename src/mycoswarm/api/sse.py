@@ -3,7 +3,7 @@
 
 def comment(kind: str, text: str) -> bytes:
     """A comment of an event stream: clients pass over it, people who look at the wire read it."""
-    return f": {kind}: {' '.join(text.split())}\n\n".encode()
+    return f": {' '.join(f'{kind}: {text}'.split())}\n\n".encode()
 
 
 def event(name: str, data: bytes) -> bytes:

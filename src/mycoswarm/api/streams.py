@@ -1,22 +1,21 @@
 """[io] Our own routes that stream, as raw ASGI."""
 
-import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import msgspec
 
-from mycoswarm.api.answering import OUR_BUG, DeltaLines, reply_headers, stream
+from mycoswarm.api.answering import DeltaLines, reply_headers, stream, tell_steps
 from mycoswarm.api.asgi import Receive, Scope, Send, StreamReply, read_body, send_error, until_gone
+from mycoswarm.api.dialects import NATIVE
 from mycoswarm.api.node import NodeService
 from mycoswarm.api.routes import decode_body
 from mycoswarm.core.chat import ChatRequest, encode_delta
-from mycoswarm.core.errors import ErrorBody, InvalidRequest, MycoError
+from mycoswarm.core.errors import InvalidRequest, MycoError
 from mycoswarm.core.ids import new_request_id
 from mycoswarm.core.model import Progress
 from mycoswarm.core.views import PullBody
 
-_log = logging.getLogger(__name__)
 _chat_decoder = msgspec.json.Decoder(ChatRequest)
 _pull_decoder = msgspec.json.Decoder(PullBody)
 
@@ -57,30 +56,14 @@ class StreamRoutes:
             return
         reply = StreamReply(send, b"application/x-ndjson", lambda: b"\n")
 
-        async def steps() -> None:
-            try:
-                await _write_progress(reply, self._node.pull(wanted.name, wanted.node))
-            except MycoError as problem:
-                if not reply.opened:
-                    await send_error(send, problem)
-                    return
-                await reply.write(_error_line(problem.body()))
-            except Exception:  # the boundary of a stream, as above
-                _log.exception("pulling %s failed", wanted.name)
-                if not reply.opened:
-                    await send_error(send, MycoError(OUR_BUG.message, OUR_BUG.hint))
-                    return
-                await reply.write(_error_line(OUR_BUG))
-            await reply.end()
+        async def refuse(problem: MycoError) -> None:
+            await send_error(send, problem)
 
-        await until_gone(receive, steps(), reply.beat())
+        lines = _lines(self._node.pull(wanted.name, wanted.node))
+        await until_gone(receive, tell_steps(reply, lines, refuse, NATIVE), reply.beat())
 
 
-async def _write_progress(reply: StreamReply, pull: AsyncGenerator[Progress, None]) -> None:
+async def _lines(pull: AsyncGenerator[Progress, None]) -> AsyncGenerator[bytes, None]:
     async with aclosing(pull) as steps:
         async for step in steps:
-            await reply.write(msgspec.json.encode(step) + b"\n")
-
-
-def _error_line(body: ErrorBody) -> bytes:
-    return msgspec.json.encode({"error": body}) + b"\n"
+            yield msgspec.json.encode(step) + b"\n"

@@ -57,6 +57,11 @@ class ToolResultPart(msgspec.Struct, frozen=True, omit_defaults=True, tag_field=
     text: str
     is_error: bool = False
 
+    @property
+    def told(self) -> str:
+        """The result for engines whose language has no word for a failure: the text itself says it."""
+        return f"Error: {self.text}" if self.is_error else self.text
+
 
 Part = TextPart | ImagePart | ThinkingPart | ToolCallPart | ToolResultPart
 

@@ -99,8 +99,8 @@ def _messages(message: Message, names: dict[str, str]) -> list[dict[str, Any]]:
                 said["thinking"] = said.get("thinking", "") + text
             case ToolCallPart(_, name, arguments):
                 calls.append({"function": {"name": name, "arguments": _object(name, arguments)}})
-            case ToolResultPart(call_id, text):
-                result = {"role": "tool", "content": text}
+            case ToolResultPart(call_id):
+                result = {"role": "tool", "content": part.told}
                 encoded.append(result | ({"tool_name": names[call_id]} if call_id in names else {}))
     if images:
         said["images"] = images

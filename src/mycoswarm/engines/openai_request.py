@@ -161,7 +161,7 @@ def _messages(message: Message) -> list[dict[str, Any]]:
     """One canonical message; results of several tools become a message each, as this dialect wants it."""
     results = [part for part in message.parts if isinstance(part, ToolResultPart)]
     encoded: list[dict[str, Any]] = [
-        {"role": "tool", "tool_call_id": part.id, "content": part.text} for part in results
+        {"role": "tool", "tool_call_id": part.id, "content": part.told} for part in results
     ]
     content: list[dict[str, Any]] = []
     calls: list[dict[str, Any]] = []

@@ -25,6 +25,7 @@ KEPT_SECONDS = 86_400.0
 
 _PIECE = 4 << 20
 """Bytes that are hashed and written at once, in a thread: small enough for memory, large enough for the disk."""
+_NOTHING = f"sha256:{hashlib.sha256().hexdigest()}"
 _DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})")
 
 
@@ -58,7 +59,7 @@ class Blobs:
             size: bytes that will come, where the sender told.
 
         Raises:
-            InvalidRequest: the bytes have another digest.
+            InvalidRequest: the bytes have another digest, or there are none.
             DiskFull, NotWritable, Fixable.
         """
         path = self._path(digest)
@@ -73,6 +74,8 @@ class Blobs:
         try:
             with os.fdopen(descriptor, "wb") as file:
                 found = await self._take(file, pieces)
+            if found == _NOTHING:
+                raise InvalidRequest("an empty file is no model", "send its bytes as the body")
             if found != digest:
                 raise InvalidRequest(f"digest mismatch, expected {digest}, got {found}", "send the file again")
             temporary.replace(path)

@@ -6,7 +6,7 @@ import pytest
 from anthropic.lib.streaming._messages import accumulate_event
 from anthropic.types import Message as TheirMessage
 from anthropic.types import RawMessageStreamEvent
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
@@ -263,6 +263,7 @@ def answers(draw: st.DrawFn) -> tuple[Delta, ...]:
     return (*deltas, Usage(draw(st.integers(0, 99)), draw(st.integers(0, 99)), draw(st.integers(0, 99))))
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(answers())
 def test_the_stream_and_the_message_say_the_same(deltas: tuple[Delta, ...]) -> None:
     message = whole(*deltas)

@@ -5,16 +5,19 @@ import hashlib
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from mycoswarm.api import asgi
 from mycoswarm.api.app import create_app, create_ollama_app
 from mycoswarm.api.ollama.owner import OwnersPort
 from mycoswarm.core.chat import Error, Note, Text
+from mycoswarm.core.embed import Embedded, EmbedRequest
 from mycoswarm.core.errors import Busy, DiskFull, EngineFailed, ErrorBody, UnknownModel
 from mycoswarm.core.model import Progress
 from mycoswarm.core.preset import Recipe
 from mycoswarm.core.tasks import TaskGroup
+from mycoswarm.core.views import ModelPlace
 from tests.api.driver import Exchange, ask
 from tests.api.fake_node import START, FakeNode
 
@@ -257,3 +260,24 @@ async def test_a_failure_of_the_node(node: FakeNode, app: Any) -> None:
     exchange = await ask(app, "POST", "/api/show", b'{"model":"m"}')
     assert exchange.status == 500
     assert isinstance(exchange.json["error"], str)
+
+
+class Forging(FakeNode):
+    """Another node's name is what that node says it is."""
+
+    NAME = "miu\r\nset-cookie: mine"
+
+    async def embed(self, request: EmbedRequest) -> Embedded:
+        return msgspec.structs.replace(await super().embed(request), node_name=self.NAME)
+
+    async def load_model(self, name: str, keep: float | None) -> ModelPlace:
+        return msgspec.structs.replace(await super().load_model(name, keep), node_name=self.NAME)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), [("/api/embed", b'{"model":"m","input":"hi"}'), ("/api/generate", b'{"model":"m"}')]
+)
+async def test_the_name_of_a_node_forges_no_header(path: str, body: bytes) -> None:
+    exchange = await ask(create_app(Forging(), TOKEN), "POST", path, body)
+    assert exchange.status == 200
+    assert exchange.headers["x-mycoswarm-node"] == "miu??set-cookie: mine"

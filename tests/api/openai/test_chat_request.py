@@ -43,6 +43,18 @@ def test_the_smallest_request_goes_to_auto() -> None:
     assert asked.max_tokens is None
 
 
+def test_the_key_of_a_cache_names_the_conversation_and_is_kept_short() -> None:
+    assert request(prompt_cache_key="mine").session == "mine"
+    assert len(request(prompt_cache_key="k" * 100_000).session or "") == 32
+
+
+def test_custom_tools_are_refused_by_name_and_not_dropped() -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        request(tools=[{"type": "custom", "custom": {"name": "patch"}}])
+    assert raised.value.data["param"] == "tools[0].type"
+    assert request(tools=[{"type": "web_search"}]).tools == ()
+
+
 def test_every_field_may_be_null_and_unknown_ones_are_ignored() -> None:
     nulls = dict.fromkeys(("model", "stream", "stop", "tools", "n", "logprobs", "response_format", "seed"))
     assert request(**nulls, store=True, metadata={"a": 1}).model == "auto"

@@ -91,9 +91,21 @@ def test_a_custom_call_is_told_by_its_text_and_a_group_s_by_its_names() -> None:
 
 def test_a_failure_before_the_first_word_is_a_failed_response_of_the_asked_model() -> None:
     busy = Error(ErrorBody("busy", "all slots are taken", "", True))
-    first, last = events(streamed((busy,)))
+    *begun, first, last = events(streamed((busy,)))
+    assert [one["type"] for one in begun] == ["response.created", "response.in_progress"]
     assert (first["type"], first["code"], last["type"]) == ("error", "rate_limit_exceeded", "response.failed")
     assert (last["response"]["model"], last["response"]["error"]["code"]) == ("asked", "rate_limit_exceeded")
+
+
+@pytest.mark.parametrize(
+    "deltas", [(), (START,), (START, Text("a")), (START, Text("a"), Finish("stop"))], ids=["0", "1", "2", "3"]
+)
+def test_a_response_ends_whatever_the_deltas_leave_out(deltas: tuple[Delta, ...]) -> None:
+    told = events(streamed(deltas))
+    assert (told[0]["type"], told[-1]["type"]) == ("response.created", "response.completed")
+    assert [one["sequence_number"] for one in told] == list(range(len(told)))
+    assert all(item["status"] == "completed" for item in told[-1]["response"]["output"])
+    assert collected(deltas) == told[-1]["response"]
 
 
 def test_words_after_a_call_are_an_item_of_their_own() -> None:

@@ -33,7 +33,7 @@ from mycoswarm.api.anthropic.body import (
     ToolUseBlock,
 )
 from mycoswarm.api.anthropic.reply import Collector, EventWriter
-from mycoswarm.api.dialect import Arrival, Asked
+from mycoswarm.api.dialect import Arrival, Asked, session_hint
 from mycoswarm.api.routes import decode_body
 from mycoswarm.core.chat import (
     ChatRequest,
@@ -80,7 +80,7 @@ def read(arrival: Arrival) -> Asked:
             top_k=asked.top_k,
             stop=tuple(asked.stop_sequences or ()),
         ),
-        session=arrival.session or (asked.metadata.user_id if asked.metadata else None),
+        session=arrival.session or session_hint(asked.metadata.user_id if asked.metadata else None),
     )
     # Programs that did not ask for thoughts take the first block for the text.
     thoughts = wish is not None and wish.type != "disabled" and wish.display != "omitted"

@@ -1,12 +1,20 @@
 """[io] Ollama's endpoints over a node."""
 
-import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from typing import Any, Protocol
 
-from mycoswarm.api.answering import OUR_BUG, arrive, refusing, reply_headers, tell
+from mycoswarm.api.answering import (
+    Answer,
+    answer_app,
+    arrive,
+    refusing,
+    reply_headers,
+    tell,
+    tell_steps,
+    tell_whole,
+)
 from mycoswarm.api.asgi import (
     App,
     ClientGone,
@@ -21,24 +29,19 @@ from mycoswarm.api.dialect import Arrival, Asked
 from mycoswarm.api.node import NodeService
 from mycoswarm.api.ollama import ask, embed, manage, models
 from mycoswarm.api.ollama.ask import Load
-from mycoswarm.api.ollama.shape import DIALECT, MEDIA, VERSION, error_json, line
+from mycoswarm.api.ollama.shape import DIALECT, MEDIA, VERSION, line
 from mycoswarm.api.routes import JSON, NDJSON, Call, Route
 from mycoswarm.api.routes import Scope as Permission
+from mycoswarm.core.chat import Start
 from mycoswarm.core.embed import Embedded, EmbedRequest
-from mycoswarm.core.errors import InvalidRequest, MycoError, NotFound, Refused, UnknownModel
+from mycoswarm.core.errors import MycoError, NotFound, Refused, UnknownModel
 from mycoswarm.core.ids import RequestId, new_request_id
 from mycoswarm.core.model import Progress
-
-_log = logging.getLogger(__name__)
 
 _THEIRS: dict[str, Any] = {"type": "object", "description": "as in Ollama's API reference"}
 _BLOB = "/api/blobs/{digest}"
 _NO_MANIFEST = "pull model manifest: file does not exist"
 """What they say of a model that their library does not have; programs look for these words."""
-
-
-_Reply = tuple[bytes, list[tuple[bytes, bytes]]]
-"""Body, and headers beside ours."""
 
 
 class _Told(Protocol):
@@ -83,24 +86,24 @@ def routes(node: NodeService) -> tuple[Route, ...]:
     async def ps(_: Call) -> bytes:
         return models.ps_json(node.running(), node.nodes())
 
-    async def show(arrival: Arrival) -> _Reply:
-        return models.show_json(await node.show_model(manage.read_wanted(arrival).model)), []
+    async def show(arrival: Arrival) -> Answer:
+        return Answer(models.show_json(await node.show_model(manage.read_wanted(arrival).model)))
 
-    async def embedded(arrival: Arrival) -> _Reply:
+    async def embedded(arrival: Arrival) -> Answer:
         return await _vectors(node, embed.read_embed(arrival), embed.embed_json)
 
-    async def embedding(arrival: Arrival) -> _Reply:
+    async def embedding(arrival: Arrival) -> Answer:
         return await _vectors(node, embed.read_embeddings(arrival), embed.embeddings_json)
 
-    async def delete(arrival: Arrival) -> _Reply:
+    async def delete(arrival: Arrival) -> Answer:
         await node.remove_model(manage.to_remove(node.models(), manage.read_wanted(arrival).model), "")
-        return b"", []
+        return Answer(b"")
 
-    async def copy(arrival: Arrival) -> _Reply:
+    async def copy(arrival: Arrival) -> Answer:
         async with aclosing(node.create_model(manage.read_copy(arrival))) as steps:
             async for _ in steps:
                 pass
-        return b"", []
+        return Answer(b"")
 
     def pull(arrival: Arrival) -> tuple[AsyncGenerator[Progress, None], _Told, bool]:
         wanted = manage.read_wanted(arrival)
@@ -110,7 +113,7 @@ def routes(node: NodeService) -> tuple[Route, ...]:
         recipe, streamed = manage.read_create(arrival)
         return node.create_model(recipe), manage.CreateLines(), streamed
 
-    async def push(_: Arrival) -> _Reply:
+    async def push(_: Arrival) -> Answer:
         raise Refused("nothing leaves this swarm: models are not pushed", "copy the file yourself if you want to")
 
     def get(path: str, name: str, summary: str, answer: Callable[[Call], Awaitable[Any]]) -> Route:
@@ -146,7 +149,7 @@ def routes(node: NodeService) -> tuple[Route, ...]:
         get("/api/version", "ollama_version", "Whose API this is, by its version", version),
         get("/api/tags", "ollama_tags", "Every model of the swarm that can answer now", tags),
         get("/api/ps", "ollama_ps", "Every model in memory", ps),
-        post("/api/show", "ollama_show", "One model", answer_app(show), "read"),
+        post("/api/show", "ollama_show", "One model", answer_app(DIALECT, show), "read"),
         post("/api/chat", "ollama_chat", f"Chat{streams}", talk_app(node, ask.read_chat), "inference", NDJSON),
         post(
             "/api/generate",
@@ -156,12 +159,20 @@ def routes(node: NodeService) -> tuple[Route, ...]:
             "inference",
             NDJSON,
         ),
-        post("/api/embed", "ollama_embed", "Texts to vectors", answer_app(embedded), "inference"),
-        post("/api/embeddings", "ollama_embeddings", "One text to a vector", answer_app(embedding), "inference"),
+        post("/api/embed", "ollama_embed", "Texts to vectors", answer_app(DIALECT, embedded), "inference"),
+        post(
+            "/api/embeddings", "ollama_embeddings", "One text to a vector", answer_app(DIALECT, embedding), "inference"
+        ),
         post("/api/pull", "ollama_pull", f"Fetch a model{streams}", progress_app(pull), "admin", NDJSON),
         post("/api/create", "ollama_create", f"Make a model{streams}", progress_app(create), "admin", NDJSON),
-        post("/api/copy", "ollama_copy", "A model under another name, sharing its file", answer_app(copy), "admin"),
-        post("/api/push", "ollama_push", "Refused: nothing leaves", answer_app(push), "admin"),
+        post(
+            "/api/copy",
+            "ollama_copy",
+            "A model under another name, sharing its file",
+            answer_app(DIALECT, copy),
+            "admin",
+        ),
+        post("/api/push", "ollama_push", "Refused: nothing leaves", answer_app(DIALECT, push), "admin"),
         Route(
             method="DELETE",
             path="/api/delete",
@@ -170,7 +181,7 @@ def routes(node: NodeService) -> tuple[Route, ...]:
             tag="ollama",
             body=_THEIRS,
             reply=_THEIRS,
-            app=answer_app(delete),
+            app=answer_app(DIALECT, delete),
         ),
         Route(
             method="HEAD",
@@ -209,45 +220,17 @@ def talk_app(node: NodeService, read: Callable[[Arrival], Asked | Load]) -> App:
         if isinstance(wanted, Asked):
             await tell(node.chat, wanted, receive, send, refuse)
         else:
-            await until_gone(receive, _load(node, wanted, send, request_id), None)
+            await tell_whole(_load(node, wanted, request_id), DIALECT, request_id, receive, send)
 
     return app
 
 
-async def _load(node: NodeService, wanted: Load, send: Send, request_id: RequestId) -> None:
-    headers = reply_headers(None, request_id)
-    try:
-        if wanted.out:
-            await node.unload_model(wanted.model)
-        else:
-            place = await node.load_model(wanted.model, wanted.keep)
-            headers += [(b"x-mycoswarm-node", place.node_name.encode("ascii", "replace"))]
-        await send_response(send, 200, wanted.body(), headers)
-    except MycoError as problem:
-        await refusing(send, DIALECT, request_id)(problem)
-
-
-def answer_app(answer: Callable[[Arrival], Awaitable[_Reply]]) -> App:
-    """An endpoint that answers in one piece, a MycoError included; the work ends when the client goes away."""
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = new_request_id()
-        try:
-            arrival = await arrive(scope, receive, request_id)
-        except MycoError as problem:
-            await refusing(send, DIALECT, request_id)(problem)
-            return
-
-        async def work() -> None:
-            try:
-                body, headers = await answer(arrival)
-                await send_response(send, 200, body, [*reply_headers(None, request_id), *headers])
-            except MycoError as problem:
-                await refusing(send, DIALECT, request_id)(problem)
-
-        await until_gone(receive, work(), None)
-
-    return app
+async def _load(node: NodeService, wanted: Load, request_id: RequestId) -> Answer:
+    if wanted.out:
+        await node.unload_model(wanted.model)
+        return Answer(wanted.body())
+    place = await node.load_model(wanted.model, wanted.keep)
+    return Answer(wanted.body(), Start(request_id, place.offer.name, place.node, place.node_name))
 
 
 def progress_app(begin: Callable[[Arrival], tuple[AsyncGenerator[Progress, None], _Told, bool]]) -> App:
@@ -255,54 +238,35 @@ def progress_app(begin: Callable[[Arrival], tuple[AsyncGenerator[Progress, None]
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         request_id = new_request_id()
+        refuse = refusing(send, DIALECT, request_id)
         try:
             steps, told, streamed = begin(await arrive(scope, receive, request_id))
         except MycoError as problem:
-            await refusing(send, DIALECT, request_id)(problem)
+            await refuse(problem)
             return
         if streamed:
             reply = StreamReply(send, MEDIA, lambda: line({"status": ""}))
             reply.headers += reply_headers(None, request_id)
-            await until_gone(receive, _tell_steps(reply, steps, told, send, request_id), reply.beat())
+            for said in told.begin():
+                reply.hold(line(said))
+            await until_gone(receive, tell_steps(reply, _lines(steps, told), refuse, DIALECT), reply.beat())
         else:
-            await until_gone(receive, _tell_end(steps, send, request_id), None)
+            await tell_whole(_end(steps), DIALECT, request_id, receive, send)
 
     return app
 
 
-async def _tell_steps(
-    reply: StreamReply, steps: AsyncGenerator[Progress, None], told: _Told, send: Send, request_id: RequestId
-) -> None:
-    """A failure before the first step is a reply of its own, one after it a line."""
-    for said in told.begin():
-        reply.hold(line(said))
-    try:
-        async with aclosing(steps):
-            async for step in steps:
-                if data := b"".join(line(said) for said in told.step(step)):
-                    await reply.write(data)
-    except MycoError as problem:
-        if not reply.opened:
-            await refusing(send, DIALECT, request_id)(problem)
-            return
-        await reply.write(error_json(problem) + b"\n")
-    except Exception:  # the boundary of a stream: without this a bug ends as 200 and a bare end of file
-        _log.exception("%s: a long action failed", request_id)
-        if not reply.opened:
-            await refusing(send, DIALECT, request_id)(MycoError(OUR_BUG.message, OUR_BUG.hint))
-            return
-        await reply.write(error_json(OUR_BUG) + b"\n")
-    await reply.end()
+async def _lines(steps: AsyncGenerator[Progress, None], told: _Told) -> AsyncGenerator[bytes, None]:
+    async with aclosing(steps):
+        async for step in steps:
+            yield b"".join(line(said) for said in told.step(step))
 
 
-async def _tell_end(steps: AsyncGenerator[Progress, None], send: Send, request_id: RequestId) -> None:
-    try:
-        async with aclosing(steps):
-            async for _ in steps:
-                pass
-        await send_response(send, 200, line({"status": "success"}), reply_headers(None, request_id))
-    except MycoError as problem:
-        await refusing(send, DIALECT, request_id)(problem)
+async def _end(steps: AsyncGenerator[Progress, None]) -> Answer:
+    async with aclosing(steps):
+        async for _ in steps:
+            pass
+    return Answer(line({"status": "success"}))
 
 
 async def _pulled(node: NodeService, name: str) -> AsyncGenerator[Progress, None]:
@@ -321,14 +285,13 @@ async def _pulled(node: NodeService, name: str) -> AsyncGenerator[Progress, None
 
 async def _vectors(
     node: NodeService, request: EmbedRequest, said: Callable[[str, Embedded | None, int], bytes]
-) -> _Reply:
+) -> Answer:
     if not request.texts:
-        return said(request.model, None, 0), []
+        return Answer(said(request.model, None, 0))
     began = time.perf_counter_ns()
     embedded = await node.embed(request)
-    headers = [(b"x-mycoswarm-node", embedded.node_name.encode("ascii", "replace"))]
-    headers.append((b"x-mycoswarm-model", embedded.model.encode("ascii", "replace")))
-    return said(request.model, embedded, time.perf_counter_ns() - began), headers
+    who = Start(request.id, embedded.model, embedded.node, embedded.node_name)
+    return Answer(said(request.model, embedded, time.perf_counter_ns() - began), who)
 
 
 def _digest(scope: Scope) -> str:
@@ -354,8 +317,6 @@ def _put_blob(node: NodeService) -> App:
             return
         length = next((value for name, value in scope["headers"] if name.lower() == b"content-length"), b"")
         size = int(length) if length.isdigit() else None
-        if size == 0:
-            raise InvalidRequest("an empty file is no model", "send its bytes as the body")
         # No watch beside it: a client that leaves ends the body, and with it the upload.
         await node.put_blob(digest, _pieces(receive), size)
         await send_response(send, 201, b"")

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from mycoswarm.api.choices import MOST
-from mycoswarm.api.dialect import Arrival, Asked
+from mycoswarm.api.dialect import Arrival, Asked, session_hint
 from mycoswarm.api.openai import parts, tools
 from mycoswarm.api.openai.chat_reply import ChunkWriter, Collector
 from mycoswarm.api.openai.fields import Limit, SamplingFields, StreamOptions
@@ -143,7 +143,7 @@ def read(arrival: Arrival) -> Asked:
         logprobs=_logprobs(asked),
         thinking=_thinking(extra) if thinking is None else thinking,
         effort=effort,
-        session=asked.prompt_cache_key or arrival.session,
+        session=session_hint(asked.prompt_cache_key) or arrival.session,
         dialect="openai",
         extra=extra,
         why=arrival.why,

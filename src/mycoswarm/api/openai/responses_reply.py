@@ -4,7 +4,7 @@ One machine, `Telling`, makes the events and keeps the response; the writer says
 add up to. So a streamed answer and a collected one cannot differ.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import msgspec
@@ -62,6 +62,7 @@ class Telling:
         self._error: dict[str, str] | None = None
         self._usage: Usage | None = None
         self._seq = 0
+        self._begun = self._finished = False
 
     def take(self, delta: Delta) -> Iterator[Event]:
         """The events that `delta` brings about, numbered."""
@@ -69,6 +70,13 @@ class Telling:
             said["sequence_number"] = self._seq
             self._seq += 1
             yield said
+
+    def end(self) -> Iterator[Event]:
+        """What is missing after the last delta: programs wait for a response that has ended."""
+        if self._status == "in_progress":
+            if not self._finished:
+                yield from self.take(Finish("stop"))
+            yield from self.take(Usage())
 
     def response(self) -> dict[str, Any]:
         """Their response object, as of now."""
@@ -93,8 +101,7 @@ class Telling:
         match delta:
             case Start():
                 self._model = delta.model
-                yield {"type": "response.created", "response": self.response()}
-                yield {"type": "response.in_progress", "response": self.response()}
+                yield from self._begin()
             case Thinking(text, signature):
                 self._thought.add(text, thinking=True)
                 yield from self._reasoning(text, signature)
@@ -116,13 +123,16 @@ class Telling:
                 if index in self._calls:
                     yield from self._calls[index].write(text)
             case Finish(reason):
+                self._finished = True
                 self._why = _INCOMPLETE.get(reason)
+                yield from self._begin()
                 yield from self._close_all()
             case Usage():
                 self._usage = delta
                 self._status = "completed" if self._why is None else "incomplete"
                 yield {"type": f"response.{self._status}", "response": self.response()}
             case Error(error):
+                yield from self._begin()
                 said = problem(error)
                 self._status = "failed"
                 self._error = {"code": _failure(said.code), "message": said.message}
@@ -130,6 +140,13 @@ class Telling:
                 yield {"type": "response.failed", "response": self.response()}
             case Note():
                 pass
+
+    def _begin(self) -> Iterator[Event]:
+        """The first events, once: programs that put a response together refuse any other before them."""
+        if not self._begun:
+            self._begun = True
+            yield {"type": "response.created", "response": self.response()}
+            yield {"type": "response.in_progress", "response": self.response()}
 
     def _reasoning(self, text: str, signature: str | None) -> Iterator[Event]:
         if not isinstance(self._open, Reasoning):
@@ -199,10 +216,14 @@ class EventWriter:
     def write(self, delta: Delta) -> bytes:
         if isinstance(delta, Note):
             return comment(delta.kind, delta.text)
-        return b"".join(event(said["type"], msgspec.json.encode(said)) for said in self._telling.take(delta))
+        return _encode(self._telling.take(delta))
 
     def end(self) -> bytes:
-        return b""
+        return _encode(self._telling.end())
+
+
+def _encode(events: Iterable[Event]) -> bytes:
+    return b"".join(event(said["type"], msgspec.json.encode(said)) for said in events)
 
 
 class Collector:
@@ -216,4 +237,6 @@ class Collector:
             pass
 
     def body(self) -> bytes:
+        for _ in self._telling.end():
+            pass
         return msgspec.json.encode(self._telling.response())

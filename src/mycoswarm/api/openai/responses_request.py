@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from mycoswarm.api.dialect import Arrival, Asked
+from mycoswarm.api.dialect import Arrival, Asked, session_hint
 from mycoswarm.api.openai import parts, tools
 from mycoswarm.api.openai.fields import Limit, SamplingFields
 from mycoswarm.api.openai.reading import convert, read_body, refused, unknown_fields
@@ -130,7 +130,7 @@ def read(arrival: Arrival) -> Asked:
         logprobs=_logprobs(asked),
         thinking=thinking,
         effort=effort,
-        session=asked.prompt_cache_key or arrival.session,
+        session=session_hint(asked.prompt_cache_key) or arrival.session,
         dialect="openai",
         extra=extra,
         why=arrival.why,

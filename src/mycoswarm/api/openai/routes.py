@@ -2,9 +2,9 @@
 
 from typing import Any, NoReturn
 
-from mycoswarm.api.answering import arrive, chat_app, refusing, reply_headers
-from mycoswarm.api.asgi import App, Receive, Scope, Send, send_response, until_gone
-from mycoswarm.api.dialect import Read
+from mycoswarm.api.answering import Answer, answer_app, chat_app
+from mycoswarm.api.asgi import App
+from mycoswarm.api.dialect import Arrival, Read
 from mycoswarm.api.node import NodeService
 from mycoswarm.api.openai import chat_request, completions, documents, embeddings, responses_request
 from mycoswarm.api.openai.chat_request import ChatCompletionBody
@@ -14,8 +14,7 @@ from mycoswarm.api.openai.responses_request import ResponseBody
 from mycoswarm.api.openai.shape import DIALECT
 from mycoswarm.api.routes import Call, Route
 from mycoswarm.core.chat import Start
-from mycoswarm.core.errors import MycoError, NotFound
-from mycoswarm.core.ids import new_request_id
+from mycoswarm.core.errors import NotFound
 
 
 def routes(node: NodeService) -> tuple[Route, ...]:
@@ -99,25 +98,10 @@ async def _not_stored(call: Call) -> NoReturn:
 
 
 def _embeddings(node: NodeService) -> App:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = new_request_id()
-        refuse = refusing(send, DIALECT, request_id)
-        try:
-            request, encoding = embeddings.read(await arrive(scope, receive, request_id))
-        except MycoError as problem:
-            await refuse(problem)
-            return
+    async def answer(arrival: Arrival) -> Answer:
+        request, encoding = embeddings.read(arrival)
+        embedded = await node.embed(request)
+        who = Start(arrival.id, embedded.model, embedded.node, embedded.node_name)
+        return Answer(embeddings.tell(embedded, encoding), who)
 
-        async def answer() -> None:
-            try:
-                embedded = await node.embed(request)
-            except MycoError as problem:
-                await refuse(problem)
-                return
-            who = Start(request_id, embedded.model, embedded.node, embedded.node_name)
-            headers = [*reply_headers(who, request_id), *DIALECT.headers(request_id)]
-            await send_response(send, 200, embeddings.tell(embedded, encoding), headers)
-
-        await until_gone(receive, answer(), None)
-
-    return app
+    return answer_app(DIALECT, answer)

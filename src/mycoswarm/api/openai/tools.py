@@ -44,6 +44,14 @@ def _functions(tools: Iterable[Mapping[str, Any]], at: str) -> Iterator[Tool]:
                 yield function(inner, f"{at}[{number}].function")
             case {"type": "function"}:
                 yield function(tool, f"{at}[{number}]")
+            case {"type": "custom"}:
+                # Its client would run it, so to pass it over would change the answer.
+                raise refused(
+                    f"{at}[{number}].type",
+                    "a custom tool is not understood here",
+                    "send a function, or ask /v1/responses",
+                    "unsupported_value",
+                )
             case {"type": str()}:
                 continue
             case _:
