@@ -295,3 +295,10 @@ async def test_the_offer_tells_family_and_abilities() -> None:
     (offer,) = [one for one in await engine.models() if one.name == STARTER]
     assert offer.dimensions is None, "it gives no vectors"
     await engine.close()
+
+
+async def test_to_count_a_prompt_says_nothing_about_how_long_the_model_stays(engine: LlamaCpp) -> None:
+    async for _ in engine.load(ASK.model, keep=-1.0):
+        pass
+    await engine.count_tokens(ASK)
+    assert engine._loaded[ASK.model].stay.seconds == -1.0  # pyright: ignore[reportPrivateUsage]

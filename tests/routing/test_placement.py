@@ -199,6 +199,12 @@ def test_a_vendors_name_stands_for_nothing_where_the_owner_says_so() -> None:
             decide(request, node("miu", offer("m"), minilm()), policy=strict)
 
 
+@pytest.mark.parametrize("model", ["gpt-oss:20b", "gpt-neo", "gpt-j", "gpt-j:6b", "gpt-2"])
+def test_a_model_that_anybody_can_run_stands_for_nothing(model: str) -> None:
+    with pytest.raises(UnknownModel):
+        decide(ask(model), node("miu", offer("m")))
+
+
 def test_a_model_of_that_very_name_goes_before_what_it_stands_for() -> None:
     own = offer("gpt-4o", decode=1, parameters=1)
     assert decide(ask("gpt-4o"), node("miu", own, offer("big", parameters=70))).order[0].offer.name == "gpt-4o"

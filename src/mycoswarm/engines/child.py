@@ -20,6 +20,8 @@ _TAIL_SHOWN = 20
 _MAX_LINE = 4096
 _STOP_SECONDS = 3.0
 _MEMORY_STEP = 16 << 20
+_MAX_ANSWER = 256 << 20
+"""Bytes. What claims to be longer is no answer: something else has written to the pipe."""
 
 
 class Child:
@@ -149,6 +151,9 @@ class Child:
             process.stdin.write(len(question).to_bytes(4, "big") + question)
             await process.stdin.drain()
             length = int.from_bytes(await process.stdout.readexactly(4), "big")
+            if length > _MAX_ANSWER:
+                self.kill()
+                return None
             return await process.stdout.readexactly(length)
         except (ConnectionError, asyncio.IncompleteReadError):
             return None

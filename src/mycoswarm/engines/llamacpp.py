@@ -308,7 +308,7 @@ class LlamaCpp:
         async def post(path: str, body: object) -> dict[str, Any]:
             return await self._post(loaded, path, body, _QUICK)
 
-        with self._using(loaded):
+        with self._looking(loaded):
             return await count_prompt(post, prepared(request, file.abilities))
 
     async def close(self) -> None:
@@ -480,7 +480,7 @@ class LlamaCpp:
     async def _probe(self, loaded: _Loaded) -> None:
         """Measure a model nobody has asked anything yet; a failure here is the next request's to report."""
         request = msgspec.structs.replace(probe.PROBE, model=loaded.file.name)
-        with self._using(loaded):
+        with self._looking(loaded):
             async with aclosing(self._answer(loaded, request)) as answer:
                 async for delta in answer:
                     if isinstance(delta, Usage):
@@ -492,6 +492,15 @@ class LlamaCpp:
     @contextmanager
     def _using(self, loaded: _Loaded, keep: float | None = None) -> Iterator[None]:
         loaded.stay.begin(keep)
+        try:
+            yield
+        finally:
+            loaded.stay.end(self._clock.monotonic())
+
+    @contextmanager
+    def _looking(self, loaded: _Loaded) -> Iterator[None]:
+        """As `_using`, of what nobody asked the model to stay for: the last request's word stands."""
+        loaded.stay.look()
         try:
             yield
         finally:

@@ -239,6 +239,11 @@ class MiniLM:
             loaded.child.kill()
             await loaded.child.ended.wait()
             raise EngineFailed(f"{NAME} did not answer in {_SILENCE:.0f} s", "is the machine overloaded?") from None
+        except msgspec.DecodeError as problem:
+            # Whose answer comes next on this pipe, nobody can say.
+            loaded.child.kill()
+            await loaded.child.ended.wait()
+            raise EngineFailed(f"{NAME} gave an answer that cannot be read: {problem}") from problem
 
     def _require(self, model: str) -> None:
         if self._gate is not None:

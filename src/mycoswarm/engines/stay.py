@@ -20,6 +20,10 @@ class Stay:
         self.running += 1
         self._keep = keep
 
+    def look(self) -> None:
+        """Somebody uses it for a moment, and has no say in how long it stays. `end` ends this too."""
+        self.running += 1
+
     def end(self, now: float) -> None:
         """That use is over."""
         self.running -= 1

@@ -20,7 +20,7 @@ from mycoswarm.routing.homes import is_node, named
 ALIASES = ("auto", "fast", "code", "embed")
 """Names that stand for whatever model suits: the most capable, the soonest, the best at code, the one for vectors."""
 
-_VENDORS = re.compile(r"(claude-|chatgpt-|gpt-(?!oss)|o[134](-|$)|codex-|gemini-).*|text-embedding-.*")
+_VENDORS = re.compile(r"(claude-|chatgpt-|gpt-(?!oss|neo|j(?!\w)|2)|o[134](-|$)|codex-|gemini-).*|text-embedding-.*")
 """Names of models that only their vendors' machines run. Programs have them built in, and ask for them wherever their
 address points."""
 

@@ -98,3 +98,10 @@ def test_history_as_text() -> None:
     assert assistant.text == 'I will.\n{"tool": "look", "arguments": {"q":"x"}}'
     assert results.role == "user"
     assert results.text == "Result of look: found\nError of the tool: broken\nand?"
+
+
+def test_a_tool_whose_lists_hold_themselves_is_told_of() -> None:
+    lists = {"type": "array", "items": {"$ref": "#/$defs/lists"}}
+    schema = {"properties": {"a": {"$ref": "#/$defs/lists"}}, "required": True, "$defs": {"lists": lists}}
+    asked = ChatRequest("m", (message("user", "hi"),), tools=(Tool("look", "", schema),))
+    assert "look(a?: any[][][][])" in constrained(asked).messages[0].text

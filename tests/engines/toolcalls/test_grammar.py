@@ -61,3 +61,17 @@ def test_references_are_written_out_and_recursion_ends() -> None:
         simple, depth = simple["properties"]["next"], depth + 1
     assert simple == {"type": "object"}
     assert 5 < depth < 12
+
+
+def test_references_that_branch_do_not_grow_with_a_power_of_the_depth() -> None:
+    node = {"$ref": "#/$defs/node"}
+    properties = {f"p{n}": node for n in range(9)}
+    tree = {"properties": properties, "$defs": {"node": {"type": "object", "properties": properties}}}
+    assert len(repr(simplified(tree))) < 2_000_000
+
+
+@pytest.mark.parametrize("required", [5, True, ["a", ["b"]]])
+def test_what_is_required_may_be_nonsense(required: Any) -> None:
+    part = {"type": "object", "properties": {"a": STRING}, "required": required}
+    assert simplified({"allOf": [part]})["required"] == (["a"] if isinstance(required, list) else [])
+    assert simplified(part)["required"] == (["a"] if isinstance(required, list) else [])

@@ -2,6 +2,7 @@
 
 import itertools
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -141,3 +142,63 @@ def test_cuts_change_nothing(parts: list[str], thinks: bool, cut: bool, cuts: li
     assert outcome([*found, *pieces.end(cut=cut)]) == expected
     if not expected.calls and not expected.thought:
         assert expected.text == written or thinks
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["the form is {<name>: <value>} in all", "now({<a>: 1} and more", "{`a`: 1} is no JSON", "x {<|end|>, b: c} y"],
+)
+@pytest.mark.parametrize("size", [1, 7, 1 << 10])
+def test_a_value_that_ends_where_it_begins_loses_nothing(written: str, size: int) -> None:
+    parts = (written[at : at + size] for at in range(0, len(written), size))
+    found = outcome([piece for each in fed(*parts) for piece in each])
+    assert (found.text, found.calls) == (written, ())
+
+
+MARKS_AND_WORDS = [*"[]{}`'\"<>:,\n x1", "```json\n", '"name"', '"arguments"', '"get_time"', "get_time(", ")", CALL]
+MARKS_AND_WORDS += ["<tool_call>", "</tool_call>", "<function=get_time>", "</function>", "<parameter=a>", "Action: "]
+MARKS_AND_WORDS += ["<think>", "</think>", "[TOOL_CALLS]", "<|end|>", "functions.", "  "]
+
+
+@given(st.lists(st.sampled_from(MARKS_AND_WORDS), max_size=12), st.integers(1, 5))
+@settings(max_examples=400, deadline=None)
+def test_whatever_is_no_call_comes_out_whole(words: list[str], size: int) -> None:
+    written = "".join(words)
+    whole = [piece for each in fed(written) for piece in each]
+    cut = [piece for each in fed(*(written[at : at + size] for at in range(0, len(written), size))) for piece in each]
+    assert outcome(whole) == outcome(cut)
+    if not outcome(whole).calls:
+        assert outcome(whole).text == written
+
+
+ENDLESS = ["[", "{", "`", '{"name":', '{"name": "get_time", ', "<tool_call>", "<function=get_time>", "[TOOL_CALLS]"]
+ENDLESS += [" ", "\n", "get_time()\n", "<function=get_time>\n<parameter=a>\n", "[get_time(", "functools", "<arg_key>"]
+HEADS = ["", "{ ", "<tool_call>", "<think>", "<parameter=", '[{"a": "', "<function=write_file><parameter=content>"]
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("endless", ENDLESS)
+def test_a_model_that_has_lost_itself_costs_no_square_of_its_answer(head: str, endless: str) -> None:
+    written = (head + endless * 30_000)[:30_000]
+    recogniser = Recogniser(BOX)
+    began = time.process_time()
+    for letter in written:
+        for _ in recogniser.feed(letter):
+            pass
+    for _ in recogniser.end():
+        pass
+    assert time.process_time() - began < 4
+
+
+@pytest.mark.parametrize("head", ["<think>", '[{"a": "', '[1, "b", ', "```rust\n"])
+def test_text_that_went_out_is_not_kept(head: str) -> None:
+    recogniser = Recogniser(BOX, thinks=True)
+    tracemalloc.start()
+    try:
+        for _ in range(2000):
+            for _ in recogniser.feed(head + "x" * 1000):
+                pass
+            head = ""
+        assert tracemalloc.get_traced_memory()[0] < 200_000
+    finally:
+        tracemalloc.stop()

@@ -1,12 +1,14 @@
 """Values and the schemas they are brought into."""
 
+import contextlib
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mycoswarm.engines.toolcalls.schema import Mismatch, fit, resolve, takes_null, types
+from mycoswarm.engines.toolcalls.schema import Mismatch, fit, required_names, resolve, takes_null, types
 
 STRING, INTEGER, NUMBER, BOOLEAN = ({"type": name} for name in ("string", "integer", "number", "boolean"))
 POINT = {"type": "object", "properties": {"x": NUMBER, "y": NUMBER}, "required": ["x", "y"]}
@@ -145,3 +147,49 @@ def test_what_fits_is_not_changed_again(value: Any, schema: Any) -> None:
     except Mismatch:
         return
     assert fit(fitted, schema) == fitted
+
+
+NODE = {"$ref": "#/$defs/node"}
+CIRCLES: list[dict[str, Any]] = [
+    {"anyOf": [NODE]},
+    {"anyOf": [NODE, NODE]},
+    {"allOf": [NODE, NODE]},
+    {"type": "array", "items": NODE},
+    {"type": "object", "properties": {"node": NODE}, "required": ["node"]},
+    {"anyOf": [{"type": "array", "items": NODE}, {"type": "array", "items": {"anyOf": [NODE, NODE]}}]},
+]
+
+
+@pytest.mark.parametrize("node", CIRCLES)
+@pytest.mark.parametrize("value", ["x", None, {"a": 1}, [[[["x"]]]]])
+def test_a_schema_that_goes_round_in_circles_ends(node: dict[str, Any], value: Any) -> None:
+    root = {"type": "object", "properties": {"a": NODE}, "$defs": {"node": node}}
+    began = time.process_time()
+    with contextlib.suppress(Mismatch):
+        fit({"a": value}, root)
+    assert time.process_time() - began < 5
+    assert isinstance(takes_null(NODE, root), bool)
+
+
+def test_a_value_nested_without_end_is_refused() -> None:
+    tree = {"type": "object", "properties": {"next": {"$ref": "#"}}}
+    value: dict[str, Any] = {}
+    for _ in range(400):
+        value = {"next": value}
+    with pytest.raises(Mismatch, match="nested too deeply"):
+        fit(value, tree)
+
+
+@pytest.mark.parametrize("required", [5, True, {"a": 1}, "a", ["a", ["b"], 3]])
+def test_what_is_required_may_be_nonsense(required: Any) -> None:
+    schema = {"properties": {"a": INTEGER}, "required": required}
+    assert fit({"a": "1"}, {"type": "object", **schema}) == {"a": 1}
+    assert required_names(schema) == (["a"] if isinstance(required, list) else [])
+
+
+def test_thousands_of_wrong_names_are_not_compared_with_each_other() -> None:
+    schema = {"type": "object", "properties": {f"property_{n}": STRING for n in range(5000)}}
+    given = {f"propperty_{n}": "x" for n in range(5000)}
+    began = time.process_time()
+    assert fit(given, schema) == given
+    assert time.process_time() - began < 5

@@ -1,6 +1,7 @@
 """From constrained JSON back to text and calls."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -88,3 +89,12 @@ def test_an_engine_that_took_no_notice_is_met_half_way() -> None:
     assert run('<tool_call>{"name": "get_time", "arguments": {}}</tool_call>') == [Call("get_time", "{}")]
     assert run('{"tool": "get_weather", "arguments": {"city": "Paris"') == [Call("get_weather", '{"city":"Paris"}')]
     assert outcome(run('{"answer": ["x"]}')).text
+
+
+def test_blanks_without_end_are_not_waited_for() -> None:
+    unwrapper = Unwrapper(BOX)
+    written = "{" + " " * 30_000
+    began = time.process_time()
+    pieces = [piece for letter in written for piece in unwrapper.feed(letter)]
+    assert time.process_time() - began < 4
+    assert outcome([*pieces, *unwrapper.end()]).text == written

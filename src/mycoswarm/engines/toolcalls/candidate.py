@@ -26,8 +26,8 @@ _CALL_KEYS = frozenset(
     | {"type", "id", "thought", "thoughts", "reasoning"}
 )
 _FENCE = re.compile(r"```(?P<language>[\w+-]*)[ \t]*\r?\n?\s*")
-_KEY = re.compile(r"\{\s*(?P<quote>[\"'“]?)(?P<key>[^\"'“”{}\[\]:,\n]{1,64})[\"'”]?\s*:\s*")
-_KEY_BEGUN = re.compile(r"\{\s*(?:[\"'“]?[^\"'“”{}\[\]:,\n]{0,64}[\"'”]?\s*)?$")
+_KEY = re.compile(r"\{\s*+(?P<quote>[\"'“]?)(?P<key>[^\"'“”{}\[\]:,\n]{1,64})[\"'”]?\s*:\s*")
+_KEY_BEGUN = re.compile(r"\{\s*+(?:[\"'“]?[^\"'“”{}\[\]:,\n]{0,64}[\"'”]?\s*)?$")
 _SAID = re.compile(r"[\"'“](?P<said>[^\"'”\n]*)[\"'”]")
 _WORD = re.compile(r"[A-Za-z_][\w.\-/]*")
 _NAME = re.compile(r"[A-Za-z_][\w.\-/:]*")
@@ -37,7 +37,7 @@ _NAMED = re.compile(
 _NAMED_BEGUN = re.compile(r"<(?:function|invoke)?(?:=|\s+name\s*=\s*)?[\"']?[^>\n]{0,128}$", re.IGNORECASE)
 _NAMED_END = re.compile(
     r"</(?:function|invoke)>"
-    r"|(?=</(?:\w+:)?tool_call>|</function_calls>|\n\s*<(?:function=|function name=|invoke |tool_call>))",
+    r"|(?=</(?:\w+:)?tool_call>|</function_calls>|\n\s{0,64}<(?:function=|function name=|invoke |tool_call>))",
     re.IGNORECASE,
 )
 _CALL_ID = re.compile(r"\[CALL_ID\]\w+", re.IGNORECASE)
@@ -46,8 +46,10 @@ _ACTION_BEGUN = re.compile(r"Action:[ \t]*(?:[\w.\-]+[ \t]*(?:\r?\n+[ \t]*(?P<re
 _SPACE = re.compile(r"\s*")
 _STRAY = re.compile(r"[}\])][}\])\s]*")
 """Brackets closed once too often."""
-_SEPARATOR = re.compile(r"\s*[,;]?\s*(?=\{)")
+_SEPARATOR = re.compile(r"\s*+[,;]?\s*+(?=\{)")
 _MAX_HEAD = 256
+_MAX_MARKS = 8
+"""Opening marks in a row; a model that writes more of them has lost itself."""
 
 
 class Found(NamedTuple):
@@ -136,10 +138,14 @@ class Candidate:
 
     def _marked(self, text: str, at: int, final: bool) -> _Item:
         """Opening marks and what stands behind them."""
+        marks = 0
         while True:
             at = _solid(text, at)
             if length := _OPENERS.at(text, at):
                 at += length
+                marks += 1
+                if marks > _MAX_MARKS:
+                    raise _No
             elif not final and (_OPENERS.begins(text, at) or "```".startswith(text[at:])):
                 raise _More
             elif fence := _FENCE.match(text, at):

@@ -24,10 +24,13 @@ from mycoswarm.core.chat import (
 )
 from mycoswarm.engines.toolcalls import lenient
 from mycoswarm.engines.toolcalls.grammar import simplified
-from mycoswarm.engines.toolcalls.schema import resolve, types
+from mycoswarm.engines.toolcalls.schema import required_names, resolve, types
 
 _MAX_DESCRIPTION = 300
 """Characters of a tool's description: those of agents run to pages, a small model's window is 2,048 tokens."""
+
+_MAX_LISTS = 4
+"""Lists of lists that are told of; a list can be one of itself."""
 
 
 def constrained(request: ChatRequest) -> ChatRequest:
@@ -96,7 +99,7 @@ def _told(tools: Iterable[Tool], choice: ToolChoice, several: bool) -> str:
 def _signature(tool: Tool) -> str:
     schema: dict[str, Any] = {"type": "object", **tool.parameters}
     properties = schema.get("properties")
-    required = schema.get("required") or ()
+    required = required_names(schema)
     parameters = ", ".join(
         f"{name}{'' if name in required else '?'}: {_type(part, schema)}"
         for name, part in (properties.items() if isinstance(properties, dict) else ())
@@ -107,13 +110,13 @@ def _signature(tool: Tool) -> str:
     return f"- {tool.name}({parameters})" + (f": {said}" if said else "")
 
 
-def _type(part: Any, root: Mapping[str, Any]) -> str:
-    part = resolve(part, root)
+def _type(part: Any, root: Mapping[str, Any], depth: int = 0) -> str:
+    part = resolve(part, root) if depth < _MAX_LISTS else {}
     if isinstance(choices := part.get("enum"), list):
         return "|".join(lenient.encode(choice) for choice in choices[:16]) + ("|…" if len(choices) > 16 else "")
     names = "|".join(types(part)) or "any"
     if names == "array":
-        return f"{_type(part.get('items'), root)}[]"
+        return f"{_type(part.get('items'), root, depth + 1)}[]"
     return names
 
 

@@ -46,6 +46,14 @@ class JsonExtent:
             self._outside(text, found.start())
         return self._end
 
+    def moved(self, by: int) -> None:
+        """That many characters have been cut off the beginning of the text; no more than `unneeded` allows."""
+        self._start, self._at = max(0, self._start - by), self._at - by
+
+    def unneeded(self, most: int) -> int:
+        """How many characters at the beginning of the text will not be looked at again, `most` at most."""
+        return max(0, min(most, self._at - _NEARBY))
+
     def _outside(self, text: str, at: int) -> None:
         char = text[at]
         self._at = at + 1

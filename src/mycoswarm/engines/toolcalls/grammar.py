@@ -8,20 +8,37 @@ engines refuse them, others build a grammar of megabytes.
 from collections.abc import Mapping
 from typing import Any
 
-from mycoswarm.engines.toolcalls.schema import Schema, resolve, types
+from mycoswarm.engines.toolcalls.schema import Schema, required_names, resolve, types
 
 _MAX_DEPTH = 8
 _MAX_CHOICES = 256
 """Values of an enum; more of them are a grammar that costs more at each token than it saves."""
 
 
-def simplified(schema: Any, root: Schema | None = None, depth: int = 0) -> dict[str, Any]:
-    """A schema that allows whatever `schema` does, and not much more."""
+_MAX_PARTS = 4096
+"""Of the whole schema; what comes behind them is told by its type alone. References that lead to several others each
+would grow with a power of the depth."""
+
+
+class _Root:
+    """Where references lead, and how much has been written out."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+        self.parts = 0
+
+
+def simplified(schema: Any, depth: int = 0) -> dict[str, Any]:
+    """A schema that allows whatever `schema` does, and not much more. depth: 1 for what is no tool's parameters."""
+    return _simplified(schema, _Root(schema), depth) if isinstance(schema, Mapping) else {}
+
+
+def _simplified(schema: Any, root: _Root, depth: int) -> dict[str, Any]:
     if not isinstance(schema, Mapping):
         return {}
-    root = schema if root is None else root
-    schema = resolve(schema, root)
-    if depth > _MAX_DEPTH:
+    schema = resolve(schema, root.schema)
+    root.parts += 1
+    if depth > _MAX_DEPTH or root.parts > _MAX_PARTS:
         return _type(types(schema))
     if "const" in schema:
         return {"const": schema["const"]}
@@ -30,16 +47,20 @@ def simplified(schema: Any, root: Schema | None = None, depth: int = 0) -> dict[
     for union in ("anyOf", "oneOf"):
         if isinstance(branches := schema.get(union), list) and branches:
             beside = {key: value for key, value in schema.items() if key != union}
-            return {"anyOf": [simplified({**beside, **resolve(branch, root)}, root, depth + 1) for branch in branches]}
+            return {
+                "anyOf": [
+                    _simplified({**beside, **resolve(branch, root.schema)}, root, depth + 1) for branch in branches
+                ]
+            }
     if isinstance(parts := schema.get("allOf"), list):
-        schema = _merged([schema, *(resolve(part, root) for part in parts)])
+        schema = _merged([schema, *(resolve(part, root.schema) for part in parts)])
     names = types(schema)
     if len(names) > 1:
-        return {"anyOf": [simplified({**schema, "type": name, "nullable": False}, root, depth + 1) for name in names]}
+        return {"anyOf": [_simplified({**schema, "type": name, "nullable": False}, root, depth + 1) for name in names]}
     if names == ("object",):
         return _object(schema, root, depth)
     if names == ("array",):
-        items = simplified(schema.get("items"), root, depth + 1)
+        items = _simplified(schema.get("items"), root, depth + 1)
         return {"type": "array"} | ({"items": items} if items else {})
     return _type(names)
 
@@ -48,7 +69,7 @@ def _type(names: tuple[str, ...]) -> dict[str, Any]:
     return {"type": names[0]} if len(names) == 1 else {}
 
 
-def _object(schema: Schema, root: Schema, depth: int) -> dict[str, Any]:
+def _object(schema: Schema, root: _Root, depth: int) -> dict[str, Any]:
     properties = schema.get("properties")
     if not isinstance(properties, Mapping) or not properties:
         extra = schema.get("additionalProperties")
@@ -58,8 +79,8 @@ def _object(schema: Schema, root: Schema, depth: int) -> dict[str, Any]:
         return {"type": "object"}
     return {
         "type": "object",
-        "properties": {str(name): simplified(part, root, depth + 1) for name, part in properties.items()},
-        "required": [name for name in schema.get("required") or () if name in properties],
+        "properties": {str(name): _simplified(part, root, depth + 1) for name, part in properties.items()},
+        "required": [name for name in required_names(schema) if name in properties],
         "additionalProperties": False,
     }
 
@@ -72,7 +93,7 @@ def _merged(parts: list[Schema]) -> Schema:
     for part in parts:
         if isinstance(own := part.get("properties"), Mapping):
             properties |= own
-        required += [name for name in part.get("required") or () if name not in required]
+        required += [name for name in required_names(part) if name not in required]
         for key, value in part.items():
             if key not in ("allOf", "properties", "required"):
                 merged.setdefault(key, value)

@@ -17,7 +17,15 @@ from mycoswarm.engines.toolcalls.toolbox import Toolbox
 MAX_WITHHELD = 1 << 18
 """Characters. A longer call is not waited for: a file of that size is not what a small model writes."""
 _KEPT = 1 << 12
-"""Delivered text that may stay in memory before it is cut off."""
+"""Delivered text that may stay in memory before it is cut off; blanks that may come before a thought."""
+_AT_ONCE = 1 << 10
+"""Characters that are looked at together: a candidate never has more than these behind the place where it failed."""
+_LOST = 1 << 14
+"""Characters. What looked like a call for so long and is none at the end is not searched again from each of its marks:
+that would cost the square of its length."""
+_AGAIN = 32
+"""A candidate is looked at again when it has grown by this part of itself, so that a long one costs no square either;
+a short one at each piece."""
 _THINK, _THOUGHT = "<think>", "</think>"
 _ACTION = "action:"
 _OPENERS = Marks([*OPENERS, *NAMED, "```", _ACTION, "{", "["])
@@ -55,11 +63,13 @@ class Recogniser:
         self._text = ""
         self._at = 0
         """Everything before it has been handed on, or is in `_blanks`."""
-        self._blanks = ""
+        self._blanks: list[str] = []
         self._before = ""
         """The last character that was handed on: a line's beginning is known by it."""
         self._said = False
         self._candidate: Candidate | None = None
+        self._next_look = 0
+        """Length of the candidate's text from which a look is worth its cost."""
         self._skipped: JsonExtent | None = None
         """A value that is no call, and in which none is looked for."""
         self._fenced = False
@@ -67,24 +77,31 @@ class Recogniser:
         """None: it has not begun to say anything."""
         self._parted = False
         """Whether a call or a thought was the last thing; `_gap`: the blanks since."""
-        self._gap = ""
+        self._gap: list[str] = []
         self.calls = 0
 
     def feed(self, text: str) -> Iterator[Piece]:
         """What `text` makes certain."""
-        self._text += text
-        yield from _joined(self._go(final=False, cut=False))
-        self._trim()
+        yield from _joined(self._fed(text))
 
     def end(self, *, cut: bool = False) -> Iterator[Piece]:
         """The answer is over; cut: because it reached its limit."""
         yield from _joined(self._rest(cut))
 
+    def _fed(self, text: str) -> Iterator[Piece]:
+        for at in range(0, len(text), _AT_ONCE):
+            self._text += text[at : at + _AT_ONCE]
+            yield from self._go(final=False, cut=False)
+            self._trim()
+
     def _rest(self, cut: bool) -> Iterator[Piece]:
+        # First what the text alone makes certain, whatever looks were saved; then what its end does.
+        self._next_look = 0
+        yield from self._go(final=False, cut=False)
         yield from self._go(final=True, cut=cut)
         if self._blanks and not self._parted:
-            yield Said(self._blanks)
-        self._blanks = ""
+            yield Said("".join(self._blanks))
+        self._blanks = []
 
     def _go(self, *, final: bool, cut: bool) -> Iterator[Piece]:
         if self._thinking is not False:
@@ -112,13 +129,13 @@ class Recogniser:
     def _think(self, final: bool) -> Iterator[Piece]:
         """A block of thought at the very beginning."""
         if self._thinking is None:
-            begun = self._text.lstrip()
+            begun = self._text[: _KEPT + len(_THINK)].lstrip()
             if not begun.startswith(_THINK):
-                if final or not _THINK.startswith(begun):
+                if final or not _THINK.startswith(begun) or len(self._text) >= _KEPT + len(_THINK):
                     self._thinking = False
                 return
             self._thinking = True
-            opening = len(self._text) - len(begun) + len(_THINK)
+            opening = self._text.index(_THINK) + len(_THINK)
             if self._thinks:
                 self._at = opening
             else:
@@ -154,8 +171,9 @@ class Recogniser:
         if self._skipped is not None:
             end = self._skipped.look(text, final=final)
             yield from self._say((len(text) if end is None else max(end, at)) - at)
-            self._skipped = None if end is not None else self._skipped
-            return
+            if end is None:
+                return
+            self._skipped, at = None, self._at
         if not self._said and not self.calls:
             blanks = len(text) - at - len(text[at:].lstrip())
             yield from self._say(blanks)
@@ -178,7 +196,7 @@ class Recogniser:
         yield from self._say(end - self._at)
 
     def _begins_line(self, at: int) -> bool:
-        before = (self._before + self._blanks + self._text[self._at : at]).rstrip(" \t")
+        before = "".join([self._before, *self._blanks, self._text[self._at : at]]).rstrip(" \t")
         return not before or before.endswith("\n")
 
     def _through_fence(self, final: bool) -> Iterator[Piece]:
@@ -195,12 +213,21 @@ class Recogniser:
 
     def _begin(self, kind: Kind, opening: int) -> None:
         self._candidate = Candidate(kind, opening, self._toolbox)
+        self._next_look = 0
 
     def _look(self, candidate: Candidate, final: bool, cut: bool) -> Found | Plain | None:
-        whole = len(self._text) - self._at <= MAX_WITHHELD
+        length = len(self._text) - self._at
+        if length < min(self._next_look, MAX_WITHHELD + 1) and not final:
+            return None
+        whole = length <= MAX_WITHHELD
         text = self._text[self._at : self._at + MAX_WITHHELD]
         verdict = candidate.look(text, final=final and whole, cut=cut)
-        return Plain(1) if verdict is None and not whole else verdict
+        if verdict is None and not whole:
+            return Plain(MAX_WITHHELD)
+        if final and isinstance(verdict, Plain) and length > _LOST:
+            return Plain(length)
+        self._next_look = length + length // _AGAIN
+        return verdict
 
     def _settle(self, verdict: Found | Plain) -> Iterator[Piece]:
         match verdict:
@@ -216,7 +243,7 @@ class Recogniser:
                 if calls:
                     self.calls += calls
                     self._at += end
-                    self._parted, self._gap = True, ""
+                    self._parted, self._gap = True, []
                 else:
                     yield from self._say(end)
 
@@ -224,26 +251,28 @@ class Recogniser:
         """Hand the next `length` characters on, but for the blanks at their end."""
         text = self._text[self._at : self._at + length]
         self._at += length
+        solid = text.strip()
+        if not solid:
+            (self._gap if self._parted else self._blanks).append(text)
+            return
+        lead = text[: len(text) - len(text.lstrip())]
         if self._parted:
             # The blanks round a call are its own; of those before and behind it one lot parts the texts.
-            solid = text.lstrip()
-            self._gap += text[: len(text) - len(solid)]
-            if not solid:
-                return
-            text = ((self._blanks or self._gap) if self._said else "") + solid
             self._parted = False
+            before = ("".join(self._blanks) or "".join(self._gap) + lead) if self._said else ""
         else:
-            text = self._blanks + text
-        solid = text.rstrip()
-        self._blanks = text[len(solid) :]
-        if solid:
-            self._said = True
-            self._before = solid[-1]
-            yield Said(solid)
+            before = "".join(self._blanks) + lead
+        self._blanks = [text[len(lead) + len(solid) :]]
+        self._said = True
+        self._before = solid[-1]
+        yield Said(before + solid)
 
     def _trim(self) -> None:
-        if self._at > _KEPT and self._skipped is None and self._thinking is False:
-            self._text, self._at = self._text[self._at :], 0
+        done = self._at if self._skipped is None else self._skipped.unneeded(self._at)
+        if done > _KEPT:
+            self._text, self._at = self._text[done:], self._at - done
+            if self._skipped is not None:
+                self._skipped.moved(done)
 
 
 def _joined(pieces: Iterator[Piece]) -> Iterator[Piece]:

@@ -15,6 +15,12 @@ from mycoswarm.engines.toolcalls import lenient
 Schema = Mapping[str, Any]
 _MAX_REFS = 16
 _NEAR = 0.8
+_MAX_NEAR = 128
+"""Names among which a nearly right one is looked for: each is compared with each."""
+_MAX_DEPTH = 100
+_MAX_STEPS = 25_000
+"""A schema can refer to itself, and two alternatives that do double the work at each turn: tools are the client's, and
+a client may be anybody."""
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
 _NULL = frozenset({"null", "none", "nil"})
@@ -24,17 +30,38 @@ class Mismatch(ValueError):
     """Why a value cannot be what the schema asks for; one clause that names the place."""
 
 
-def fit(value: Any, schema: Any, root: Schema | None = None, path: str = "") -> Any:
-    """`value`, changed as little as it takes. Raises Mismatch.
+class _Root:
+    """Where local references point into, and how much work has been done for it."""
 
-    Args:
-        root: where local references point into; the schema itself where left out.
-        path: what the value is called in errors, e.g. `days[2]`.
-    """
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+        self._depth = self._steps = 0
+
+    def __enter__(self) -> None:
+        """One step deeper. Raises Mismatch where there were too many."""
+        if self._depth >= _MAX_DEPTH or self._steps >= _MAX_STEPS:
+            raise Mismatch("its schema goes round in circles, or the value is nested too deeply")
+        self._depth += 1
+        self._steps += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+
+
+def fit(value: Any, schema: Any) -> Any:
+    """`value`, changed as little as it takes. Raises Mismatch."""
+    return _fit(value, schema, _Root(schema), "") if isinstance(schema, Mapping) else value
+
+
+def _fit(value: Any, schema: Any, root: _Root, path: str) -> Any:
+    """path: what the value is called in errors, e.g. `days[2]`."""
     if not isinstance(schema, Mapping):
         return value
-    root = schema if root is None else root
-    schema = resolve(schema, root)
+    with root:
+        return _fitted(value, resolve(schema, root.schema), root, path)
+
+
+def _fitted(value: Any, schema: Schema, root: _Root, path: str) -> Any:
     if "const" in schema:
         return _one_of(value, [schema["const"]], path)
     if isinstance(choices := schema.get("enum"), list):
@@ -42,10 +69,10 @@ def fit(value: Any, schema: Any, root: Schema | None = None, path: str = "") -> 
     for union in ("anyOf", "oneOf"):
         if isinstance(branches := schema.get(union), list) and branches:
             beside = {key: part for key, part in schema.items() if key != union}
-            return _any(value, [{**beside, **resolve(branch, root)} for branch in branches], root, path)
+            return _any(value, [{**beside, **resolve(branch, root.schema)} for branch in branches], root, path)
     if isinstance(parts := schema.get("allOf"), list):
         for part in parts:
-            value = fit(value, part, root, path)
+            value = _fit(value, part, root, path)
     return _typed(value, schema, root, path)
 
 
@@ -82,8 +109,16 @@ def types(schema: Schema) -> tuple[str, ...]:
     return tuple(sorted(known, key=lambda name: name == "null"))
 
 
-def takes_null(schema: Any, root: Schema) -> bool:
+def required_names(schema: Schema) -> list[str]:
+    """The properties that it asks for."""
+    names = schema.get("required")
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list | tuple) else []
+
+
+def takes_null(schema: Any, root: Schema, depth: int = 0) -> bool:
     """Whether null is one of its values."""
+    if depth > _MAX_REFS:
+        return False
     schema = resolve(schema, root)
     if "const" in schema:
         return schema["const"] is None
@@ -91,7 +126,7 @@ def takes_null(schema: Any, root: Schema) -> bool:
         return None in choices
     for union in ("anyOf", "oneOf"):
         if isinstance(branches := schema.get(union), list):
-            return any(takes_null(branch, root) for branch in branches)
+            return any(takes_null(branch, root, depth + 1) for branch in branches)
     return "null" in types(schema)
 
 
@@ -106,7 +141,8 @@ def _one_of(value: Any, choices: list[Any], path: str) -> Any:
     if len(same) == 1:
         return same[0]
     if isinstance(value, str):
-        words = {_folded(choice): choice for choice in choices if isinstance(choice, str)}
+        near = choices if len(choices) <= _MAX_NEAR else []
+        words = {_folded(choice): choice for choice in near if isinstance(choice, str)}
         if near := difflib.get_close_matches(said, words, 1, _NEAR):
             return words[near[0]]
         if said in _NULL and None in choices:
@@ -120,13 +156,13 @@ def _folded(value: Any) -> str:
     return text.strip().strip("\"'").replace("-", "_").replace(" ", "_").casefold()
 
 
-def _any(value: Any, branches: list[Schema], root: Schema, path: str) -> Any:
+def _any(value: Any, branches: list[Schema], root: _Root, path: str) -> Any:
     """Through the branch that changes least: one that has the value's own type first."""
     problems: list[str] = []
     fitted: list[Any] = []
     for branch in branches:
         try:
-            candidate = fit(value, branch, root, path)
+            candidate = _fit(value, branch, root, path)
         except Mismatch as problem:
             problems.append(str(problem))
             continue
@@ -139,7 +175,7 @@ def _any(value: Any, branches: list[Schema], root: Schema, path: str) -> Any:
     return next((candidate for candidate in fitted if candidate is not None), fitted[0])
 
 
-def _typed(value: Any, schema: Schema, root: Schema, path: str) -> Any:
+def _typed(value: Any, schema: Schema, root: _Root, path: str) -> Any:
     wanted = types(schema)
     if not wanted:
         return value
@@ -176,11 +212,11 @@ def _is(value: Any, name: str) -> bool:
             return value is None
 
 
-def _object(value: Any, schema: Schema, root: Schema, path: str) -> Any:
+def _object(value: Any, schema: Schema, root: _Root, path: str) -> Any:
     value = _unpacked(value, dict)
     properties = schema.get("properties")
     properties = properties if isinstance(properties, Mapping) else {}
-    required = [key for key in schema.get("required") or () if isinstance(key, str)]
+    required = required_names(schema)
     if not isinstance(value, dict):
         # A bare value for the one thing that is asked for.
         only = required[0] if len(required) == 1 else next(iter(properties)) if len(properties) == 1 else None
@@ -193,21 +229,21 @@ def _object(value: Any, schema: Schema, root: Schema, path: str) -> Any:
         name = _property(str(key), properties, value, path_is_closed=closed)
         if name not in properties:
             if not closed:
-                fitted[name] = fit(each, schema.get("additionalProperties"), root, _join(path, name))
+                fitted[name] = _fit(each, schema.get("additionalProperties"), root, _join(path, name))
             continue
-        if each is None and name not in required and not takes_null(properties[name], root):
+        if each is None and name not in required and not takes_null(properties[name], root.schema):
             # An optional thing that was said to be nothing.
             continue
-        fitted[name] = fit(each, properties[name], root, _join(path, name))
+        fitted[name] = _fit(each, properties[name], root, _join(path, name))
     for key in required:
         if key in fitted:
             continue
-        wanted = resolve(properties.get(key, {}), root)
+        wanted = resolve(properties.get(key, {}), root.schema)
         if "default" in wanted:
             fitted[key] = wanted["default"]
         elif "const" in wanted:
             fitted[key] = wanted["const"]
-        elif key in properties and takes_null(wanted, root):
+        elif key in properties and takes_null(wanted, root.schema):
             fitted[key] = None
         else:
             raise Mismatch(f"{_name(_join(path, key))} is missing")
@@ -216,7 +252,7 @@ def _object(value: Any, schema: Schema, root: Schema, path: str) -> Any:
 
 def _property(key: str, properties: Schema, given: dict[Any, Any], *, path_is_closed: bool) -> str:
     """The property that a key means: itself, another spelling, or (where nothing else may stand there) a near word."""
-    if key in properties or not properties:
+    if key in properties or max(len(properties), len(given)) > _MAX_NEAR:
         return key
     free = {_spelling(name): name for name in properties if name not in given}
     spelt = _spelling(key)
@@ -232,20 +268,20 @@ def _spelling(name: str) -> str:
     return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
-def _array(value: Any, schema: Schema, root: Schema, path: str) -> Any:
+def _array(value: Any, schema: Schema, root: _Root, path: str) -> Any:
     value = _unpacked(value, list)
     if value is None:
         raise Mismatch(f"{_name(path)} is no list")
     items = schema.get("items")
     if not isinstance(value, list):
-        if isinstance(value, str) and "," in value and "string" in types(resolve(items, root)):
+        if isinstance(value, str) and "," in value and "string" in types(resolve(items, root.schema)):
             value = [part.strip() for part in value.split(",") if part.strip()]
         else:
             value = [value]
-    return [fit(each, items, root, f"{path}[{index}]") for index, each in enumerate(value)]
+    return [_fit(each, items, root, f"{path}[{index}]") for index, each in enumerate(value)]
 
 
-def _string(value: Any, schema: Schema, root: Schema, path: str) -> Any:
+def _string(value: Any, schema: Schema, root: _Root, path: str) -> Any:
     if isinstance(value, str):
         return value
     if value is None:
@@ -255,7 +291,7 @@ def _string(value: Any, schema: Schema, root: Schema, path: str) -> Any:
     return lenient.encode(value)
 
 
-def _number(value: Any, schema: Schema, root: Schema, path: str) -> Any:
+def _number(value: Any, schema: Schema, root: _Root, path: str) -> Any:
     if _is(value, "number"):
         return value
     if isinstance(value, list) and len(value) == 1:
@@ -275,7 +311,7 @@ def _number(value: Any, schema: Schema, root: Schema, path: str) -> Any:
     raise Mismatch(f"{_name(path)} is no number")
 
 
-def _integer(value: Any, schema: Schema, root: Schema, path: str) -> Any:
+def _integer(value: Any, schema: Schema, root: _Root, path: str) -> Any:
     number = _number(value, schema, root, path)
     if isinstance(number, float):
         if not number.is_integer():
@@ -284,7 +320,7 @@ def _integer(value: Any, schema: Schema, root: Schema, path: str) -> Any:
     return number
 
 
-def _boolean(value: Any, schema: Schema, root: Schema, path: str) -> Any:
+def _boolean(value: Any, schema: Schema, root: _Root, path: str) -> Any:
     if isinstance(value, bool):
         return value
     if isinstance(value, str | int):
@@ -294,7 +330,7 @@ def _boolean(value: Any, schema: Schema, root: Schema, path: str) -> Any:
     raise Mismatch(f"{_name(path)} is neither true nor false")
 
 
-def _null(value: Any, schema: Schema, root: Schema, path: str) -> Any:
+def _null(value: Any, schema: Schema, root: _Root, path: str) -> Any:
     if value is None or value == "" or (isinstance(value, str) and value.strip().lower() in _NULL):
         return None
     raise Mismatch(f"{_name(path)} is not null")

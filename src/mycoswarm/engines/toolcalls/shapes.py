@@ -172,15 +172,15 @@ def _literal(node: ast.expr) -> Any:
 
 
 PARAMETER = re.compile(
-    r"<(?:parameter|param|arg|argument)(?:=|\s+name\s*=\s*)[\"']?(?P<key>[^>\"'\n]+?)[\"']?\s*(?:\s[^>\n]*)?>",
+    r"<(?:parameter|param|arg|argument)(?:=|\s+name\s*=\s*)[\"']?(?P<key>[^>\"'\n]{1,128}?)[\"']?(?:\s[^>\n]{0,128})?>",
     re.IGNORECASE,
 )
 PARAMETER_BEGUN = re.compile(r"<(?:[a-z][^>\n]{0,128})?$", re.IGNORECASE)
 VALUE_END = re.compile(
-    r"</(?:parameter|param|arg|argument)>|\n\s*(?=<(?:parameter|param)[= ]|</(?:function|invoke)>)", re.IGNORECASE
+    r"</(?:parameter|param|arg|argument)>|\n\s{0,64}(?=<(?:parameter|param)[= ]|</(?:function|invoke)>)", re.IGNORECASE
 )
 """Where a parameter's value ends, closed or not."""
-_PAIR = re.compile(r"<arg_key>(?P<key>.*?)</arg_key>\s*<arg_value>(?P<value>.*?)(?:</arg_value>|$)", re.DOTALL)
+_PAIR = re.compile(r"<arg_key>(?P<key>.{0,256}?)</arg_key>\s*<arg_value>(?P<value>.*?)(?:</arg_value>|$)", re.DOTALL)
 
 
 def from_parameters(name: str, body: str) -> Written | None:

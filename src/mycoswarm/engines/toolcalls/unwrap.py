@@ -17,6 +17,8 @@ from mycoswarm.engines.toolcalls.toolbox import Toolbox
 _HEAD = re.compile(r'\s*\{\s*"(?P<key>answer|tool|calls)"\s*:\s*')
 _BEGINNINGS = ('{"answer":', '{"tool":', '{"calls":')
 _BLANKS = re.compile(r"\s+")
+_MAX_HEAD = 256
+"""Characters before the answer's or the call's own begin, blanks nearly all of them."""
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", '"': '"', "\\": "\\", "/": "/"}
 _SPECIAL = re.compile(r'[\\"]')
 
@@ -117,8 +119,8 @@ class Unwrapper:
             return
         head = _HEAD.match(self._text)
         if head is None:
-            begun = _BLANKS.sub("", self._text)
-            if not any(beginning.startswith(begun) for beginning in _BEGINNINGS):
+            begun = _BLANKS.sub("", self._text[:_MAX_HEAD])
+            if len(self._text) > _MAX_HEAD or not any(beginning.startswith(begun) for beginning in _BEGINNINGS):
                 yield from self._give_up()
         elif head["key"] == "answer" and head.end() < len(self._text):
             yield from self._open_answer(head.end())
