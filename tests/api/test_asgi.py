@@ -7,7 +7,7 @@ import pytest
 
 from mycoswarm.api import asgi
 from mycoswarm.api.asgi import ClientGone, StreamReply, read_body, send_error, send_response, until_gone
-from mycoswarm.core.errors import Busy, InvalidRequest, NotFound, WrongMethod
+from mycoswarm.core.errors import Busy, InvalidRequest, NotFound, TooLarge, WrongMethod
 from mycoswarm.core.tasks import TaskGroup
 
 Message = MutableMapping[str, Any]
@@ -152,6 +152,15 @@ async def test_facts_of_another_node_forge_no_header(said: object, header: bytes
     await send_error(wire.send, WrongMethod("no", allow=said))
     assert wire.sent[0]["status"] == 405
     assert dict(wire.sent[0]["headers"]).get(b"allow") == header
+
+
+async def test_a_body_that_is_refused_is_let_go_before_the_refusal_is_sent() -> None:
+    wire = Wire(*({"type": "http.request", "body": b"x" * 4, "more_body": True} for _ in range(3)))
+    with pytest.raises(TooLarge) as raised:
+        await read_body(wire.receive, limit=10)
+    frame = raised.traceback[-1].frame
+    assert frame.code.name == "read_body"
+    assert frame.f_locals["chunks"] == []
 
 
 async def test_headers_wait_for_the_first_word_and_go_out_once() -> None:

@@ -69,6 +69,8 @@ async def read_body(receive: Receive, limit: int = MAX_REQUEST) -> bytes:
                 return b"".join(chunks)
     finally:
         _Room.taken -= taken
+        # An error holds this frame until its refusal has been sent, to a client that may read slowly.
+        chunks.clear()
 
 
 async def send_response(
