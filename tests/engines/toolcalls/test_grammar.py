@@ -75,3 +75,7 @@ def test_what_is_required_may_be_nonsense(required: Any) -> None:
     part = {"type": "object", "properties": {"a": STRING}, "required": required}
     assert simplified({"allOf": [part]})["required"] == (["a"] if isinstance(required, list) else [])
     assert simplified(part)["required"] == (["a"] if isinstance(required, list) else [])
+
+
+def test_an_object_of_thousands_of_properties_is_any_object() -> None:
+    assert simplified({"properties": {f"p{n}": STRING for n in range(10_000)}}) == {"type": "object"}

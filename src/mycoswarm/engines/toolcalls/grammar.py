@@ -15,6 +15,9 @@ _MAX_CHOICES = 256
 """Values of an enum; more of them are a grammar that costs more at each token than it saves."""
 
 
+_MAX_PROPERTIES = 256
+"""Of one object; with more of them any object is allowed. An engine's grammar grows with the square of the optional
+ones: 10,000 kept llama.cpp busy for minutes."""
 _MAX_PARTS = 4096
 """Of the whole schema; what comes behind them is told by its type alone. References that lead to several others each
 would grow with a power of the depth."""
@@ -76,6 +79,8 @@ def _object(schema: Schema, root: _Root, depth: int) -> dict[str, Any]:
         if extra is False or (depth == 0 and extra is None):
             # Nothing is asked for: a small model would invent something.
             return {"type": "object", "properties": {}, "additionalProperties": False}
+        return {"type": "object"}
+    if len(properties) > _MAX_PROPERTIES:
         return {"type": "object"}
     return {
         "type": "object",
