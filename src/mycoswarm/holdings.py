@@ -19,6 +19,7 @@ from mycoswarm.core.placement import Placement
 from mycoswarm.core.preset import Recipe
 from mycoswarm.core.views import ModelDetail, ModelFacts, ModelPlace, Models
 from mycoswarm.engines.engine import Engine
+from mycoswarm.fabric import bodies
 from mycoswarm.fabric.peer_app import PeerRequest
 from mycoswarm.fabric.service import Fabric
 from mycoswarm.models import making
@@ -98,7 +99,7 @@ class Holdings:
         if self._here(place):
             return ModelDetail(place, await self._show_here(held))
         reply = await self._fabric.transport.request(place.node, "POST", SHOW_PATH, msgspec.json.encode(held))
-        return ModelDetail(place, _read(reply, ModelFacts, place.node_name))
+        return ModelDetail(place, bodies.answered(reply, ModelFacts, place.node_name))
 
     async def load(self, name: str, keep: float | None) -> ModelPlace:
         """Bring it into memory where it would be asked."""
@@ -111,7 +112,7 @@ class Holdings:
         last = ""
         async with aclosing(self._fabric.transport.stream(place.node, LOAD_PATH, body)) as lines:
             async for line in lines:
-                last = _read(line, Progress, place.node_name).stage
+                last = bodies.answered(line, Progress, place.node_name).stage
         if last != "done":
             raise PeerLost(f"{place.node_name} went away while it loaded {name}", "try again")
         await self._until(lambda: self._state(place) in _IN_MEMORY)
@@ -131,7 +132,7 @@ class Holdings:
                 reply = await self._fabric.transport.request(
                     place.node, "POST", UNLOAD_PATH, body, timeout=_UNLOAD_SECONDS
                 )
-                if _read(reply, Unloaded, place.node_name).now:
+                if bodies.answered(reply, Unloaded, place.node_name).now:
                     await self._until(lambda place=place: self._state(place) not in _IN_MEMORY)
 
     async def create(self, recipe: Recipe) -> AsyncGenerator[Progress, None]:
@@ -161,7 +162,7 @@ class Holdings:
         last = ""
         async with aclosing(self._fabric.transport.stream(node, CREATE_PATH, msgspec.json.encode(recipe))) as lines:
             async for line in lines:
-                step = _read(line, Progress, name)
+                step = bodies.answered(line, Progress, name)
                 last = step.stage
                 if last == "done":
                     await self._until(lambda: bool(self._named(recipe.name)))
@@ -185,18 +186,18 @@ class Holdings:
     # What peers ask
 
     async def _peer_show(self, request: PeerRequest) -> bytes:
-        return msgspec.json.encode(await self._show_here(_asked(request.body, Held)))
+        return msgspec.json.encode(await self._show_here(bodies.asked(request.body, Held)))
 
     async def _peer_load(self, request: PeerRequest) -> AsyncGenerator[bytes, None]:
-        held = _asked(request.body, Held)
+        held = bodies.asked(request.body, Held)
         await self._load_here(held)
         yield msgspec.json.encode(Progress("done", held.model)) + b"\n"
 
     async def _peer_unload(self, request: PeerRequest) -> bytes:
-        return msgspec.json.encode(Unloaded(await self._unload_here(_asked(request.body, Held))))
+        return msgspec.json.encode(Unloaded(await self._unload_here(bodies.asked(request.body, Held))))
 
     async def _peer_create(self, request: PeerRequest) -> AsyncGenerator[bytes, None]:
-        async with aclosing(self._create_here(_asked(request.body, Recipe))) as steps:
+        async with aclosing(self._create_here(bodies.asked(request.body, Recipe))) as steps:
             async for step in steps:
                 yield msgspec.json.encode(step) + b"\n"
 
@@ -318,21 +319,3 @@ class Holdings:
 
 def _ours(place: ModelPlace) -> bool:
     return place.offer.engine == EMBEDDED
-
-
-def _asked(data: bytes, kind: type[_T]) -> _T:
-    try:
-        return msgspec.json.decode(data, type=kind)
-    except msgspec.DecodeError as problem:
-        raise InvalidRequest(
-            f"the peer's request is not understood: {problem}", "is its version another one?"
-        ) from None
-
-
-def _read(data: bytes, kind: type[_T], who: str) -> _T:
-    try:
-        return msgspec.json.decode(data, type=kind)
-    except msgspec.DecodeError as problem:
-        raise PeerLost(
-            f"{who} said something that is not understood: {problem}", "is its version another one?"
-        ) from None

@@ -64,7 +64,7 @@ from mycoswarm.engines.attached import Attached
 from mycoswarm.engines.find import addresses, build, configured, find
 from mycoswarm.engines.llamacpp import LlamaCpp
 from mycoswarm.engines.minilm import MiniLM
-from mycoswarm.fabric import webca, webcerts
+from mycoswarm.fabric import bodies, webca, webcerts
 from mycoswarm.fabric.peer_app import PeerRequest
 from mycoswarm.fabric.service import Fabric
 from mycoswarm.fabric.webcerts import WebCertificates
@@ -350,7 +350,7 @@ class Node:
         async with aclosing(self._fabric.transport.stream(home.id, PULL_PATH, body)) as lines:
             last = ""
             async for line in lines:
-                step = _decode(line, Progress, home.name)
+                step = bodies.answered(line, Progress, home.name)
                 last = step.stage
                 yield step
         if last != "done":
@@ -364,7 +364,7 @@ class Node:
             target.id, "POST", REMOVE_PATH, msgspec.json.encode(PullBody(name)), timeout=30.0
         )
         await self._holdings.removed(name, target.id)
-        return _decode(reply, Removed, target.name)
+        return bodies.answered(reply, Removed, target.name)
 
     async def show_model(self, name: str) -> ModelDetail:
         return await self._holdings.show(name)
@@ -465,25 +465,25 @@ class Node:
     # What peers ask
 
     async def _peer_chat(self, request: PeerRequest) -> AsyncGenerator[bytes, None]:
-        work = _asked(request.body, Work)
+        work = bodies.asked(request.body, Work)
         async with aclosing(self._executor.chat(work)) as deltas:
             async for delta in deltas:
                 yield encode_delta(delta)
 
     async def _peer_embed(self, request: PeerRequest) -> AsyncGenerator[bytes, None]:
-        yield msgspec.json.encode(await self._executor.embed(_asked(request.body, EmbedWork))) + b"\n"
+        yield msgspec.json.encode(await self._executor.embed(bodies.asked(request.body, EmbedWork))) + b"\n"
 
     async def _peer_count(self, request: PeerRequest) -> bytes:
-        return msgspec.json.encode(Tokens(await self._executor.count_tokens(_asked(request.body, Work))))
+        return msgspec.json.encode(Tokens(await self._executor.count_tokens(bodies.asked(request.body, Work))))
 
     async def _peer_pull(self, request: PeerRequest) -> AsyncGenerator[bytes, None]:
-        wanted = _asked(request.body, PullBody)
+        wanted = bodies.asked(request.body, PullBody)
         async with aclosing(self._pull_here(wanted.name)) as steps:
             async for step in steps:
                 yield msgspec.json.encode(step) + b"\n"
 
     async def _peer_remove(self, request: PeerRequest) -> bytes:
-        return msgspec.json.encode(await self._remove_here(_asked(request.body, PullBody).name))
+        return msgspec.json.encode(await self._remove_here(bodies.asked(request.body, PullBody).name))
 
     # Models on this node
 
@@ -691,26 +691,6 @@ async def report(paths: Paths, settings: Settings) -> Report:
         detect(paths.state, paths.cache), _as_found(engine), find(addresses(settings.engines))
     )
     return classify.with_engines(bare, own + others)
-
-
-def _asked(data: bytes, kind: type[_T]) -> _T:
-    """A peer's request."""
-    try:
-        return msgspec.json.decode(data, type=kind)
-    except msgspec.DecodeError as problem:
-        raise InvalidRequest(
-            f"the peer's request is not understood: {problem}", "is its version another one?"
-        ) from None
-
-
-def _decode(data: bytes, kind: type[_T], who: str) -> _T:
-    """A peer's reply."""
-    try:
-        return msgspec.json.decode(data, type=kind)
-    except msgspec.DecodeError as problem:
-        raise PeerLost(
-            f"{who} said something that is not understood: {problem}", "is its version another one?"
-        ) from None
 
 
 def _read(file: Path) -> str:

@@ -13,7 +13,8 @@ from mycoswarm.core.embed import EmbedRequest
 from mycoswarm.core.errors import Busy, EngineFailed, UnknownModel
 from mycoswarm.egress import lan_session
 from mycoswarm.engines.engine import Engine
-from mycoswarm.testing.ollama_double import DoubleModel, OllamaDouble, answer, parse_model, start
+from mycoswarm.testing.double_server import start
+from mycoswarm.testing.ollama_double import DoubleModel, OllamaDouble, answer, parse_model
 from mycoswarm.testing.scripted_engine import Script, ScriptedEngine, offer
 
 ASK = ChatRequest("m", (message("user", "hello"),))

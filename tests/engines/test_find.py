@@ -10,7 +10,8 @@ from mycoswarm.core.hardware import EngineFound
 from mycoswarm.engines.find import OURS, Address, addresses, build, configured, find
 from mycoswarm.engines.ollama import Ollama
 from mycoswarm.engines.openai_compatible import OpenAICompatible
-from mycoswarm.testing.ollama_double import DoubleModel, OllamaDouble, start
+from mycoswarm.testing.double_server import start
+from mycoswarm.testing.ollama_double import DoubleModel, OllamaDouble
 from tests.engines.openai_server import OpenAIServer
 
 

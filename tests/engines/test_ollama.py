@@ -26,7 +26,8 @@ from mycoswarm.core.errors import Busy, ContextTooLong, EngineFailed, Refused, U
 from mycoswarm.core.ids import RequestId
 from mycoswarm.engines.ollama import Ollama, is_cloud
 from mycoswarm.engines.stream import Deltas
-from mycoswarm.testing.ollama_double import DoubleModel, OllamaDouble, answer, start
+from mycoswarm.testing.double_server import start
+from mycoswarm.testing.ollama_double import DoubleModel, OllamaDouble, answer
 from tests.engines.eventually import eventually
 
 GEMMA = DoubleModel("gemma3:27b", "27.4B", ("completion", "vision"))

@@ -28,8 +28,9 @@ from mycoswarm.core.errors import UnknownModel
 from mycoswarm.egress import lan_session
 from mycoswarm.engines.find import addresses, build, find
 from mycoswarm.engines.openai_compatible import OpenAICompatible
+from mycoswarm.testing.double_server import start
 from mycoswarm.testing.scripted_answers import WRITTEN, chat, completion, fill, vector
-from mycoswarm.testing.scripted_server import ScriptedServer, parse_model, start
+from mycoswarm.testing.scripted_server import ScriptedServer, parse_model
 
 ASK = "Create the file /tmp/work/hello.txt with exactly this content: hello from the swarm"
 CONTENT = "hello from the swarm\n"

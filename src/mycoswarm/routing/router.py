@@ -41,6 +41,7 @@ from mycoswarm.core.node import NodeView
 from mycoswarm.core.placement import Placement
 from mycoswarm.core.task import Task
 from mycoswarm.core.views import Counted
+from mycoswarm.fabric.bodies import answered
 from mycoswarm.fabric.transport import Transport
 from mycoswarm.routing.door import check
 from mycoswarm.routing.estimate import demand
@@ -217,7 +218,7 @@ class Router:
             else:
                 body = msgspec.json.encode(work)
                 reply = await self._transport.request(place.node, "POST", COUNT_PATH, body, timeout=COUNT_SECONDS)
-                tokens = _read(reply, Tokens, place.name).tokens
+                tokens = answered(reply, Tokens, place.name).tokens
             exact = tokens is not None
             return Counted(demand(request).prompt if tokens is None else tokens, exact, place.offer.name, place.name)
 
@@ -228,7 +229,7 @@ class Router:
         async with aclosing(self._transport.stream(place.node, EMBED_PATH, msgspec.json.encode(work))) as lines:
             async for line in lines:
                 if line.strip():
-                    return _read(line, Embedded, place.name)
+                    return answered(line, Embedded, place.name)
         raise PeerLost(f"{place.name} went away before its answer", "ask again")
 
     async def _first(self, request: Request, at: Callable[[Place], Awaitable[_T]]) -> _T:
@@ -325,13 +326,6 @@ def _exhausted(model: str, choice: Choice, problem: MycoError, busy: Sequence[Bu
     )
     said.__cause__ = problem
     return said
-
-
-def _read(reply: bytes, kind: type[_T], who: str) -> _T:
-    try:
-        return msgspec.json.decode(reply, type=kind)
-    except msgspec.DecodeError as problem:
-        raise PeerLost(f"{who} answered something that is not understood", "is its version newer?") from problem
 
 
 def _may_differ(failure: MycoError, place: Place, rest: Sequence[Place]) -> bool:

@@ -20,6 +20,7 @@ from typing import Any
 from aiohttp import web
 
 from mycoswarm.engines.names import looks_like_embedder, parse_size
+from mycoswarm.testing.double_server import serve
 
 VERSION = "0.13.5"
 _DEFAULT_KEEP_ALIVE = 300.0
@@ -416,26 +417,6 @@ def parse_model(text: str) -> DoubleModel:
     return DoubleModel(name, parameters, ("embedding",) if looks_like_embedder(name) else ("completion", "tools"))
 
 
-async def start(double: OllamaDouble, host: str = "127.0.0.1", port: int = 0) -> tuple[web.AppRunner, int]:
-    """Serve it; returns what to `cleanup()` and the port it got."""
-    runner = web.AppRunner(double.application(), access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
-    await runner.setup()
-    site = web.TCPSite(runner, host, port)
-    await site.start()
-    return runner, int(runner.addresses[0][1])
-
-
-async def _serve(arguments: argparse.Namespace) -> None:
-    models = {model.name: model for model in arguments.model}
-    double = OllamaDouble(models, arguments.token_ms, arguments.load_ms, arguments.prefill_ms)
-    runner, port = await start(double, arguments.host, arguments.port)
-    print(f"ollama double on {arguments.host}:{port}", flush=True)
-    try:
-        await asyncio.Event().wait()
-    finally:
-        await runner.cleanup()
-
-
 def main() -> None:
     """The command line above."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -445,8 +426,11 @@ def main() -> None:
     parser.add_argument("--token-ms", type=float, default=20.0)
     parser.add_argument("--load-ms", type=float, default=0.0)
     parser.add_argument("--prefill-ms", type=float, default=0.0)
+    arguments = parser.parse_args()
+    models = {model.name: model for model in arguments.model}
+    double = OllamaDouble(models, arguments.token_ms, arguments.load_ms, arguments.prefill_ms)
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_serve(parser.parse_args()))
+        asyncio.run(serve(double, "ollama double", arguments.host, arguments.port))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from typing import Any
 
 from aiohttp import web
 
+from mycoswarm.testing.double_server import serve
 from mycoswarm.testing.scripted_answers import Answer, chat, completion, vector
 
 _SCRIPT = re.compile(r"write|call|embed|echo:\d+")
@@ -189,25 +190,6 @@ def parse_model(text: str) -> tuple[str, str]:
     return name, script
 
 
-async def start(server: ScriptedServer, host: str = "127.0.0.1", port: int = 0) -> tuple[web.AppRunner, int]:
-    """Serve it; returns what to `cleanup()` and the port it got."""
-    runner = web.AppRunner(server.application(), access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
-    await runner.setup()
-    site = web.TCPSite(runner, host, port)
-    await site.start()
-    return runner, int(runner.addresses[0][1])
-
-
-async def _serve(arguments: argparse.Namespace) -> None:
-    server = ScriptedServer(dict(arguments.model), arguments.token_ms, arguments.context, arguments.vision)
-    runner, port = await start(server, arguments.host, arguments.port)
-    print(f"scripted server on {arguments.host}:{port}", flush=True)
-    try:
-        await asyncio.Event().wait()
-    finally:
-        await runner.cleanup()
-
-
 def main() -> None:
     """The command line above."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -217,8 +199,10 @@ def main() -> None:
     parser.add_argument("--token-ms", type=float, default=0.0)
     parser.add_argument("--context", type=int, default=_CONTEXT)
     parser.add_argument("--vision", action="store_true")
+    arguments = parser.parse_args()
+    server = ScriptedServer(dict(arguments.model), arguments.token_ms, arguments.context, arguments.vision)
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_serve(parser.parse_args()))
+        asyncio.run(serve(server, "scripted server", arguments.host, arguments.port))
 
 
 if __name__ == "__main__":
