@@ -63,8 +63,10 @@ class Lan:
 
     def ca(self, machine: Machine | None = None) -> str:
         """The file of the CA's certificate, as its owner would carry it over."""
-        file = self.directory / "ca.pem"
-        file.write_text(self.done(machine or self.miu, "certs", "trust", "--print"))
+        file, fresh = self.directory / "ca.pem", self.directory / "ca.pem.new"
+        fresh.write_text(self.done(machine or self.miu, "certs", "trust", "--print"))
+        # A visitor under way may be reading it.
+        fresh.replace(file)
         return str(file)
 
     def key(self, scope: str, *flags: str, name: str = "") -> str:

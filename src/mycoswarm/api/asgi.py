@@ -76,14 +76,10 @@ async def read_body(receive: Receive, limit: int = MAX_REQUEST) -> bytes:
 async def send_response(
     send: Send, status: int, body: bytes, headers: Headers = (), media: bytes = b"application/json"
 ) -> None:
-    """A complete reply."""
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [(b"content-type", media), (b"content-length", b"%d" % len(body)), *headers],
-        }
-    )
+    """A complete reply; what is empty is of no media type."""
+    said = [(b"content-type", media)] if body else []
+    said.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": status, "headers": [*said, *headers]})
     await send({"type": "http.response.body", "body": body})
 
 

@@ -42,7 +42,8 @@ class Query(msgspec.Struct, frozen=True):
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One method of one path.
 
-    path: `{name}` stands for one segment, `{name...}` for all that is left. reply: a msgspec type, or a JSON schema.
+    path: `{name}` stands for one segment, `{name...}` for all that is left. reply: a msgspec type, or a JSON schema;
+    None where it is empty.
     scope: what a key must be good for; on loopback only "admin" needs the token. media: of the reply; of NDJSON,
     `reply` is one line. events: what the data of one server-sent event holds, where the client asks for a stream; a
     msgspec type, or a JSON schema of the whole event. An `answer` gives what shall be written as JSON, or bytes that
@@ -189,17 +190,19 @@ def _operation(route: Route, refusal: Any, refer: Mapping[str, Any]) -> dict[str
     def schema(kind: Any) -> Any:
         return kind if isinstance(kind, dict) else refer[_key(kind)]
 
-    content: dict[str, Any] = {route.media: {"schema": schema(route.reply)}}
+    content: dict[str, Any] = {} if route.reply is None else {route.media: {"schema": schema(route.reply)}}
     if isinstance(route.events, dict):
         content[EVENTS] = {"schema": route.events}
     elif route.events is not None:
         content[EVENTS] = {"schema": _event(schema(route.events))}
+    # What makes something answers 200 where it was there already.
+    worked = sorted({str(route.status), "200"}) if not content else [str(route.status)]
     made: dict[str, Any] = {
         "operationId": route.name,
         "summary": route.summary,
         "tags": [route.tag],
         "responses": {
-            str(route.status): {"description": "It worked.", "content": content},
+            **dict.fromkeys(worked, {"description": "It worked.", **({"content": content} if content else {})}),
             "default": {"description": "It did not.", "content": {JSON: {"schema": schema(refusal)}}},
         },
         "security": [{}] if route.free else [{"token": []}],

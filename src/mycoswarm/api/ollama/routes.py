@@ -189,7 +189,7 @@ def routes(node: NodeService) -> tuple[Route, ...]:
             name="ollama_has_blob",
             summary="Whether a file with this digest is here",
             tag="ollama",
-            reply=_THEIRS,
+            reply=None,
             app=_has_blob(node),
         ),
         Route(
@@ -198,7 +198,7 @@ def routes(node: NodeService) -> tuple[Route, ...]:
             name="ollama_put_blob",
             summary="Upload a file to make a model of: its bytes are the body",
             tag="ollama",
-            reply=_THEIRS,
+            reply=None,
             status=201,
             app=_put_blob(node),
         ),
