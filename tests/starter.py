@@ -1,9 +1,11 @@
 """The starter model for tests: fetched once into a cache that all test runs share, and copied from there."""
 
+import asyncio
 import os
 import shutil
 from pathlib import Path
 
+from mycoswarm.core.errors import Busy
 from mycoswarm.egress import Egress
 from mycoswarm.models.catalog import STARTER
 from mycoswarm.models.store import ModelStore
@@ -20,8 +22,13 @@ async def starter() -> Path:
     """The directory of the starter model (model.gguf, manifest.json), fetched if it is not there."""
     store = shared_store()
     if STARTER not in {file.name for file in store.files()}:
-        async for _ in store.pull(STARTER):
-            pass
+        try:
+            async for _ in store.pull(STARTER):
+                pass
+        except Busy:
+            # Another process of this run fetches it.
+            await asyncio.sleep(1.0)
+            return await starter()
     return store.get(STARTER).path.parent
 
 

@@ -221,6 +221,7 @@ class Node:
         for (method, path), handler in self._web.handlers().items():
             self._fabric.add_handler(method, path, handler)
         self._embedded = await _embedded(self._store, self._settings)
+        self._embedded.changed = self._changed.set
         where = addresses(self._settings.engines)
         minilm = MiniLM(
             threads=self._settings.threads,

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from mycoswarm.core.errors import DiskFull, InvalidRequest
 from mycoswarm.models.blobs import KEPT_SECONDS, Blobs, digest_of
 from tests.swarm.lab import require
 
-DATA = os.urandom(9 << 20)
+DATA = random.Random(1).randbytes(9 << 20)
 DIGEST = f"sha256:{hashlib.sha256(DATA).hexdigest()}"
 
 

@@ -1,6 +1,6 @@
 """Whole swarms from fixed and from fresh seeds; what breaks prints the command that plays it again.
 
-MYCOSWARM_SIM_SEEDS="a b c"   play these instead of fresh ones
+MYCO_SIM_SEEDS="a b c"   play these instead of fresh ones
 """
 
 import os
@@ -16,7 +16,7 @@ from mycoswarm.testing.swarm_simulation_network import HOME, HOSTILE, PROFILES, 
 from mycoswarm.testing.swarm_simulation_scenario import Report, Scenario
 from tests.sim.__main__ import main
 
-FRESH = os.environ.get("MYCOSWARM_SIM_SEEDS", "").split() or [secrets.token_hex(4) for _ in range(3)]
+FRESH = os.environ.get("MYCO_SIM_SEEDS", "").split() or [secrets.token_hex(4) for _ in range(3)]
 
 
 def play(nodes: int, seed: str, minutes: float, profile: Profile) -> Report:

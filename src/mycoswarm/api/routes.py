@@ -202,7 +202,7 @@ def _operation(route: Route, refusal: Any, refer: Mapping[str, Any]) -> dict[str
         "summary": route.summary,
         "tags": [route.tag],
         "responses": {
-            **dict.fromkeys(worked, {"description": "It worked.", **({"content": content} if content else {})}),
+            **{key: {"description": "It worked.", **({"content": content} if content else {})} for key in worked},
             "default": {"description": "It did not.", "content": {JSON: {"schema": schema(refusal)}}},
         },
         "security": [{}] if route.free else [{"token": []}],

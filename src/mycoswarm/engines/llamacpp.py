@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -133,6 +133,8 @@ class LlamaCpp:
         self._room = asyncio.Lock()
         self.bandwidth: float | None = None
         """Bytes/s of this machine's memory, once somebody has measured it: speeds of models never loaded follow."""
+        self.changed: Callable[[], None] = lambda: None
+        """Called when a model has left memory without being told to, so that nobody counts on it any more."""
         self._runtime: Path | None = None
         self._closed = False
 
@@ -525,6 +527,7 @@ class LlamaCpp:
         if self._loaded.get(name) is loaded:
             del self._loaded[name]
         await self._stop(loaded)
+        self.changed()
         _log.warning("%s; starting it again in %.0f s", failure.message, pause)
         await asyncio.sleep(pause)
         try:
@@ -546,6 +549,7 @@ class LlamaCpp:
                 del self._loaded[loaded.file.name]
                 _log.info("unloading %s, idle for %.0f s", loaded.file.name, loaded.stay.seconds)
                 await self._stop(loaded)
+                self.changed()
 
     async def _beats(self, loaded: _Loaded) -> bool:
         try:
