@@ -32,9 +32,9 @@ from mycoswarm.testing.double_server import start
 from mycoswarm.testing.scripted_answers import WRITTEN, chat, completion, fill, vector
 from mycoswarm.testing.scripted_server import ScriptedServer, parse_model
 
-ASK = "Create the file /tmp/work/hello.txt with exactly this content: hello from the swarm"
+ASK = "Create the file /tmp/demo/hello.txt with exactly this content: hello from the swarm"
 CONTENT = "hello from the swarm\n"
-PATH = "/tmp/work/hello.txt"
+PATH = "/tmp/demo/hello.txt"
 STRING = {"type": "string"}
 
 
